@@ -1,0 +1,120 @@
+package store
+
+import (
+	"time"
+
+	"lockstep"
+)
+
+// RunReader reads Runs, their history, and Slots.
+type RunReader interface {
+	// Run reads one. ErrNotFound.
+	Run(id lockstep.RunID) (*lockstep.Run, error)
+	// OpenRun reads the Run of a Secret that is not final (ONE-RUN: at most
+	// one). ErrNotFound.
+	OpenRun(secret lockstep.SecretID) (*lockstep.Run, error)
+	// LastRun reads the newest Run of a Secret, open or not. ErrNotFound.
+	LastRun(secret lockstep.SecretID) (*lockstep.Run, error)
+	// Runs reads one page, newest first.
+	Runs(q RunQuery) ([]*lockstep.Run, error)
+	// Steps reads the history of a Run in order.
+	Steps(run lockstep.RunID) ([]lockstep.StepRecord, error)
+	// Slot reads the slot of a Secret. ErrNotFound.
+	Slot(secret lockstep.SecretID) (lockstep.Slot, error)
+	// StrandedRuns lists up to limit open Runs whose RetryAt has passed, whose
+	// Secret has no live lease, and which have no Job in the outbox: reconcile
+	// publishes a Job for each.
+	StrandedRuns(limit int) ([]*lockstep.Run, error)
+	// Plan reads a dry run. ErrNotFound.
+	Plan(id string) (*Plan, error)
+	// Violations runs the checks of ROTATION-PROTOCOL.md section 10 that can
+	// be told from rows alone, and lists what breaks them.
+	Violations() ([]Violation, error)
+}
+
+// RunQuery selects a page of Runs.
+type RunQuery struct {
+	Owner Owner
+	// Secret limits it to one Secret; zero for all of the owner.
+	Secret lockstep.SecretID
+	// Open limits it to Runs that are not final.
+	Open bool
+	// Before is the last Run of the page before; empty for the first page.
+	Before lockstep.RunID
+	// Limit is the page size; zero means 50.
+	Limit int
+}
+
+// RunWriter changes Runs. A write that carries a lease is refused with
+// ErrFenced unless the lease still holds by the store's clock.
+type RunWriter interface {
+	// InsertRun stores a new Run. ErrConflict if the Secret has an open one.
+	InsertRun(r *lockstep.Run) error
+	// SaveRun writes every field of a Run. With a lease, it stands in the
+	// WHERE of the write; without one (nil), the write is allowed only for a
+	// change that no holder can race with: the caller holds LockSecret and has
+	// seen that no lease is live, or changes nothing but the stop request.
+	// ErrFenced, ErrNotFound.
+	SaveRun(r *lockstep.Run, lease *lockstep.Lease) error
+	// BeginStep adds a record to the history and returns its number.
+	BeginStep(rec lockstep.StepRecord) (seq int, err error)
+	// EndStep completes it: Ended, OK, Outcome, Error, Hint. ErrNotFound.
+	EndStep(rec lockstep.StepRecord) error
+	// SavePlan inserts or replaces a dry run.
+	SavePlan(p *Plan) error
+	// DeletePlansBefore forgets the dry runs made before t.
+	DeletePlansBefore(t time.Time) error
+}
+
+// SlotWriter changes Slots.
+type SlotWriter interface {
+	// ClaimSlot takes a free slot: fence+1, expires = now + length. ErrBusy if
+	// it is held and has not expired.
+	ClaimSlot(secret lockstep.SecretID, holder string, length time.Duration) (lockstep.Lease, error)
+	// BreakSlot takes a slot that the caller has watched unchanged (same fence
+	// and beat) for twice the lease, though it has not expired by the store's
+	// clock, which may have stepped back. ErrBusy if it changed.
+	BreakSlot(seen lockstep.Slot, holder string, length time.Duration) (lockstep.Lease, error)
+	// ExtendSlot moves the expiry to now + length, never earlier, and counts
+	// the beat. It returns the lease as it now is. ErrFenced.
+	ExtendSlot(l lockstep.Lease, length time.Duration) (lockstep.Lease, error)
+	// GuardSlot refuses with ErrFenced unless the lease still holds; it also
+	// locks the slot until the transaction ends.
+	GuardSlot(l lockstep.Lease) error
+	// RaiseFence sets the fence of a held slot to at least min and returns the
+	// lease with it: after a restore the target's marker may be higher.
+	// ErrFenced.
+	RaiseFence(l lockstep.Lease, min uint64) (lockstep.Lease, error)
+	// ReleaseSlot frees the slot; releasing one that was lost does nothing.
+	ReleaseSlot(l lockstep.Lease) error
+}
+
+// Plan is a dry run: asked for by a person, answered by a worker.
+type Plan struct {
+	ID      string
+	Secret  lockstep.SecretID
+	Created time.Time
+	// Done is false until a worker has answered.
+	Done bool
+	// Actions is what a Run would do, in order. Problems is what would make it
+	// fail; empty means ready.
+	Actions  []string
+	Problems []PlanProblem
+	// Error is set if the plan could not be made at all.
+	Error string
+}
+
+// PlanProblem is one thing that would make a Run fail.
+type PlanProblem struct {
+	Step    lockstep.Step `json:"step"`
+	Problem string        `json:"problem"`
+	Hint    string        `json:"hint,omitempty"`
+}
+
+// Violation is a broken invariant.
+type Violation struct {
+	// Rule names it, for example "one-current".
+	Rule   string       `json:"rule"`
+	ARN    lockstep.ARN `json:"arn,omitempty"`
+	Detail string       `json:"detail"`
+}
