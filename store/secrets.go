@@ -73,7 +73,8 @@ type SecretWriter interface {
 	// InsertSecret stores a new Secret and its Slot and sets s.ID. ErrExists
 	// if the owner has a Secret of that name which is not gone.
 	InsertSecret(s *lockstep.Secret) error
-	// SaveSecret writes every field of a Secret that exists. ErrNotFound.
+	// SaveSecret writes every field of a Secret that exists but EventSeq, which
+	// AddEvent alone moves. ErrNotFound.
 	SaveSecret(s *lockstep.Secret) error
 	// TouchAccess sets the day of last access on a Secret and a Version.
 	TouchAccess(id lockstep.SecretID, version lockstep.VersionID, day time.Time) error
@@ -96,8 +97,11 @@ type VersionReader interface {
 	// Version reads one. ErrNotFound.
 	Version(id lockstep.SecretID, v lockstep.VersionID) (*lockstep.Version, error)
 	// Versions reads all of a Secret, oldest first. There are at most some
-	// hundreds: keeper removes old unlabelled ones.
+	// hundreds: PruneVersions removes old unlabelled ones.
 	Versions(id lockstep.SecretID) ([]*lockstep.Version, error)
+	// LiveVersions reads the Versions with MaybeLive set: what the target may
+	// accept beside AWSCURRENT. There are only a few.
+	LiveVersions(id lockstep.SecretID) ([]*lockstep.Version, error)
 	// Stages reads where the labels stand; empty, not nil, if there are none.
 	Stages(id lockstep.SecretID) (lockstep.Stages, error)
 	// DueRetirements lists up to limit Versions whose retirement is due or
@@ -118,6 +122,10 @@ type VersionWriter interface {
 	// DeleteVersion removes one. The caller has made sure that it is in no Run
 	// and not maybe live. ErrNotFound.
 	DeleteVersion(id lockstep.SecretID, v lockstep.VersionID) error
+	// PruneVersions deletes Versions without a label that are neither maybe
+	// live, nor an open Run's, nor created after newest, keeping the keep
+	// youngest of those without a label. It returns how many it deleted.
+	PruneVersions(id lockstep.SecretID, keep int, newest time.Time) (int, error)
 	// SaveStages replaces all labels of a Secret.
 	SaveStages(id lockstep.SecretID, s lockstep.Stages) error
 	// AddRefused keeps a sealed value that the target refused, until

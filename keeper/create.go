@@ -1,0 +1,123 @@
+package keeper
+
+import (
+	"bytes"
+	"context"
+	"crypto/hmac"
+	"errors"
+	"fmt"
+	"time"
+
+	"lockstep"
+	"lockstep/keys"
+	"lockstep/ledger"
+	"lockstep/store"
+)
+
+// Create makes a Secret, with a first Version if there is a value. Repeating a
+// call with the same token and data answers the same.
+// Errors: Refusals of kind ErrExists, ErrVersionClaimed, ErrState (the name is
+// marked for deletion); keys' errors.
+func (k *Keeper) Create(ctx context.Context, in CreateInput) (WriteOutput, error) {
+	arn, err := lockstep.NewSecretARN(in.Owner.Region, in.Owner.Account, in.Name)
+	if err != nil {
+		return WriteOutput{}, err
+	}
+	sealed, err := k.seal(ctx, in.Owner, in.KMSKeyID, in.Value, arn, in.Token)
+	if err != nil {
+		return WriteOutput{}, err
+	}
+	var out WriteOutput
+	err = k.store.Update(ctx, func(tx store.Tx) error {
+		out = WriteOutput{}
+		existing, err := tx.FindSecret(in.Owner, in.Name)
+		switch {
+		case err == nil && existing.Name == in.Name:
+			out, err = k.createAgain(tx, existing, in)
+			return err
+		case err != nil && !errors.Is(err, lockstep.ErrNotFound):
+			return fmt.Errorf("look for the name: %w", err)
+		}
+		out, err = insertSecret(tx, arn, in, sealed)
+		return err
+	})
+	if errors.Is(err, lockstep.ErrExists) && !errors.As(err, new(*lockstep.Refusal)) {
+		err = nameTaken(in.Name)
+	}
+	return out, err
+}
+
+func insertSecret(tx store.Tx, arn lockstep.ARN, in CreateInput, sealed *lockstep.Sealed) (WriteOutput, error) {
+	now := tx.Now()
+	s := &lockstep.Secret{
+		Account: in.Owner.Account, Region: in.Owner.Region, Name: in.Name, ARN: arn,
+		Description: in.Description, Type: in.Type, KMSKeyID: in.KMSKeyID, Tags: in.Tags,
+		Created: now.Truncate(time.Millisecond),
+	}
+	s.Touch(now)
+	if err := tx.InsertSecret(s); err != nil {
+		return WriteOutput{}, fmt.Errorf("insert secret: %w", err)
+	}
+	book, err := ledger.Open(tx, s, lockstep.Traits{})
+	if err != nil {
+		return WriteOutput{}, err
+	}
+	out := WriteOutput{Secret: s}
+	if sealed != nil {
+		err := tx.InsertVersion(&lockstep.Version{Secret: s.ID, ID: in.Token, Created: now, Sealed: sealed})
+		if err != nil {
+			return WriteOutput{}, fmt.Errorf("insert version: %w", err)
+		}
+		book.Stages[lockstep.Current] = in.Token
+		out.Version, out.Stages = in.Token, []lockstep.Stage{lockstep.Current}
+	}
+	if err := book.Emit(lockstep.EventSecretCreated, lockstep.EventData{VersionID: out.Version}); err != nil {
+		return WriteOutput{}, err
+	}
+	return out, book.Close()
+}
+
+// createAgain answers a create for a name that exists: the same answer for the
+// same token and value, a refusal for anything else.
+func (k *Keeper) createAgain(tx store.ReadTx, s *lockstep.Secret, in CreateInput) (WriteOutput, error) {
+	if s.Deleted() {
+		return WriteOutput{}, lockstep.Refuse(lockstep.ErrState,
+			"You can't create this secret because a secret with this name is already scheduled for deletion.")
+	}
+	v, err := tx.Version(s.ID, in.Token)
+	if errors.Is(err, lockstep.ErrNotFound) || in.Value.IsZero() {
+		return WriteOutput{}, nameTaken(in.Name)
+	}
+	if err != nil {
+		return WriteOutput{}, fmt.Errorf("read version: %w", err)
+	}
+	if !k.holds(v, in.Value) {
+		return WriteOutput{}, tokenInUse(in.Token, s.ARN)
+	}
+	return WriteOutput{Secret: s, Version: v.ID}, nil
+}
+
+func nameTaken(name string) error {
+	return lockstep.Refuse(lockstep.ErrExists, "The operation failed because the secret %s already exists.", name)
+}
+
+// seal encrypts a value for its place; nil for no value.
+func (k *Keeper) seal(ctx context.Context, owner store.Owner, keyID string, v lockstep.Value, arn lockstep.ARN, id lockstep.VersionID) (*lockstep.Sealed, error) {
+	if v.IsZero() {
+		return nil, nil
+	}
+	return k.sealer.Seal(ctx, owner, keyID, v, binding(arn, id))
+}
+
+func binding(arn lockstep.ARN, id lockstep.VersionID) keys.Binding {
+	return keys.Binding{ARN: string(arn), Version: string(id)}
+}
+
+// holds tells whether a stored Version has this value, without opening it.
+func (k *Keeper) holds(v *lockstep.Version, value lockstep.Value) bool {
+	if v.Sealed == nil {
+		return false
+	}
+	want := k.sealer.Digest(value)
+	return len(want) > 0 && hmac.Equal(bytes.Clone(v.Sealed.Digest), want)
+}

@@ -1,0 +1,229 @@
+package keeper
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+
+	"lockstep"
+	"lockstep/store"
+)
+
+// EngineValues is what a worker needs to act on a Secret's target.
+type EngineValues struct {
+	Secret *lockstep.Secret
+	// CurrentID names the Version that Current is of.
+	CurrentID lockstep.VersionID
+	// Pending is zero if the Version asked for has no value.
+	Pending lockstep.Value
+	Current lockstep.Value
+	// Live is the rest of what the target may accept, AWSPREVIOUS first, then
+	// the youngest.
+	Live []lockstep.Value
+	// Admin is AWSCURRENT of the secret that Current names as its masterarn;
+	// zero if it names none. AdminID is that secret.
+	Admin   lockstep.Value
+	AdminID lockstep.SecretID
+}
+
+// EngineValues opens what a worker needs for the given pending Version (empty:
+// none). It is for the engine alone: no access is checked and no read noted.
+// Errors: ErrNotFound if the Secret, or the secret named by masterarn, is
+// gone; keys' errors.
+func (k *Keeper) EngineValues(ctx context.Context, id lockstep.SecretID, pending lockstep.VersionID) (EngineValues, error) {
+	rows, err := k.engineRows(ctx, id, pending)
+	if err != nil {
+		return EngineValues{}, err
+	}
+	out := EngineValues{Secret: rows.secret}
+	arn := rows.secret.ARN
+	if out.Pending, err = k.openRow(ctx, arn, rows.pending); err != nil {
+		return EngineValues{}, err
+	}
+	if out.Current, err = k.openRow(ctx, arn, rows.current); err != nil {
+		return EngineValues{}, err
+	}
+	if rows.current != nil {
+		out.CurrentID = rows.current.ID
+	}
+	for _, v := range rows.live {
+		value, err := k.openRow(ctx, arn, v)
+		if err != nil {
+			return EngineValues{}, err
+		}
+		if !value.IsZero() {
+			out.Live = append(out.Live, value)
+		}
+	}
+	if err := k.addAdmin(ctx, &out); err != nil {
+		return EngineValues{}, err
+	}
+	return out, nil
+}
+
+type engineRows struct {
+	secret           *lockstep.Secret
+	pending, current *lockstep.Version
+	live             []*lockstep.Version
+}
+
+func (k *Keeper) engineRows(ctx context.Context, id lockstep.SecretID, pending lockstep.VersionID) (engineRows, error) {
+	var rows engineRows
+	err := k.store.View(ctx, func(tx store.ReadTx) error {
+		rows = engineRows{}
+		var err error
+		if rows.secret, err = tx.Secret(id); err != nil {
+			return fmt.Errorf("read secret: %w", err)
+		}
+		stages, err := tx.Stages(id)
+		if err != nil {
+			return fmt.Errorf("read labels: %w", err)
+		}
+		if rows.pending, err = versionOrNil(tx, id, pending); err != nil {
+			return err
+		}
+		if rows.current, err = versionOrNil(tx, id, stages[lockstep.Current]); err != nil {
+			return err
+		}
+		rows.live, err = otherLive(tx, id, stages, pending)
+		return err
+	})
+	return rows, err
+}
+
+func versionOrNil(tx store.ReadTx, id lockstep.SecretID, v lockstep.VersionID) (*lockstep.Version, error) {
+	if v == "" {
+		return nil, nil
+	}
+	row, err := tx.Version(id, v)
+	if err != nil && !errors.Is(err, lockstep.ErrNotFound) {
+		return nil, fmt.Errorf("read version: %w", err)
+	}
+	return row, nil
+}
+
+// otherLive reads AWSPREVIOUS and the maybe-live Versions, without pending and
+// AWSCURRENT. AWSPREVIOUS is tried even if it is thought dead: a hand may have
+// put it back at the target.
+func otherLive(tx store.ReadTx, id lockstep.SecretID, stages lockstep.Stages, pending lockstep.VersionID) ([]*lockstep.Version, error) {
+	live, err := tx.LiveVersions(id)
+	if err != nil {
+		return nil, fmt.Errorf("read live versions: %w", err)
+	}
+	previous, err := versionOrNil(tx, id, stages[lockstep.Previous])
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(live, func(a, b *lockstep.Version) int { return b.Created.Compare(a.Created) })
+	out := make([]*lockstep.Version, 0, len(live)+1)
+	for _, v := range append([]*lockstep.Version{previous}, live...) {
+		if v == nil || v.ID == pending || v.ID == stages[lockstep.Current] {
+			continue
+		}
+		if !slices.ContainsFunc(out, func(o *lockstep.Version) bool { return o.ID == v.ID }) {
+			out = append(out, v)
+		}
+	}
+	return out, nil
+}
+
+func (k *Keeper) openRow(ctx context.Context, arn lockstep.ARN, v *lockstep.Version) (lockstep.Value, error) {
+	if v == nil || v.Sealed == nil {
+		return lockstep.Value{}, nil
+	}
+	value, err := k.sealer.Open(ctx, v.Sealed, binding(arn, v.ID))
+	if err != nil {
+		return lockstep.Value{}, fmt.Errorf("open version %s: %w", v.ID, err)
+	}
+	return value, nil
+}
+
+// addAdmin opens the admin secret that the value names.
+func (k *Keeper) addAdmin(ctx context.Context, out *EngineValues) error {
+	var named struct {
+		MasterARN string `json:"masterarn"`
+	}
+	if err := json.Unmarshal(out.Current.Bytes(), &named); err != nil || named.MasterARN == "" {
+		return nil // no JSON, or no admin: the rotator says so if it needs one
+	}
+	owner := ownerOf(out.Secret)
+	if arn, ok := lockstep.ParseSecretARN(named.MasterARN); ok {
+		owner = store.Owner{Account: out.Secret.Account, Region: arn.Region}
+	}
+	var admin *lockstep.Secret
+	var row *lockstep.Version
+	err := k.store.View(ctx, func(tx store.ReadTx) error {
+		var err error
+		if admin, err = tx.FindSecret(owner, named.MasterARN); err != nil {
+			return err
+		}
+		stages, err := tx.Stages(admin.ID)
+		if err != nil {
+			return err
+		}
+		row, err = versionOrNil(tx, admin.ID, stages[lockstep.Current])
+		return err
+	})
+	if errors.Is(err, lockstep.ErrNotFound) {
+		return fmt.Errorf("admin secret %q, which the value names as masterarn: %w", named.MasterARN, err)
+	}
+	if err != nil {
+		return fmt.Errorf("read admin secret: %w", err)
+	}
+	out.AdminID = admin.ID
+	out.Admin, err = k.openRow(ctx, admin.ARN, row)
+	return err
+}
+
+// SealPending encrypts a Run's new value for its place, and names the Account
+// it logs in as. Errors: keys' errors; ErrInvalid from the rotator.
+func (k *Keeper) SealPending(ctx context.Context, s *lockstep.Secret, id lockstep.VersionID, v lockstep.Value) (*lockstep.Sealed, lockstep.AccountKey, error) {
+	sealed, err := k.seal(ctx, ownerOf(s), s.KMSKeyID, v, s.ARN, id)
+	if err != nil {
+		return nil, "", err
+	}
+	return sealed, k.accountOf(s, v), nil
+}
+
+// TargetAccounts are the Accounts that a Secret's AWSCURRENT is about under a
+// rotator.
+type TargetAccounts struct {
+	// Current is the Version that was looked at; empty if there is none.
+	Current lockstep.VersionID
+	// Own is the Account that it logs in as.
+	Own lockstep.AccountKey
+	// All are those that the Secret owns.
+	All []lockstep.AccountKey
+}
+
+// TargetAccounts opens AWSCURRENT and names its Accounts under a rotator.
+// Errors: ErrInvalid if the value lacks a field, keys' errors.
+func (k *Keeper) TargetAccounts(ctx context.Context, id lockstep.SecretID, rotator string) (TargetAccounts, error) {
+	rows, err := k.engineRows(ctx, id, "")
+	if err != nil {
+		return TargetAccounts{}, err
+	}
+	value, err := k.openRow(ctx, rows.secret.ARN, rows.current)
+	if err != nil {
+		return TargetAccounts{}, err
+	}
+	if value.IsZero() {
+		return TargetAccounts{}, nil
+	}
+	names, err := k.targets.AccountNames(rotator, value)
+	if err != nil {
+		return TargetAccounts{}, err
+	}
+	out := TargetAccounts{Current: rows.current.ID}
+	for i, name := range names {
+		key := k.sealer.AccountKey(name)
+		if i == 0 {
+			out.Own = key
+			continue
+		}
+		out.All = append(out.All, key)
+	}
+	return out, nil
+}

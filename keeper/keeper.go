@@ -1,0 +1,160 @@
+// Package keeper keeps the values: it is the only code that sees one at rest.
+// It seals each on the way into the store and opens it on the way out,
+// enforces the rules of versions, tokens and staging labels, and writes every
+// change of a Secret together with its Events in one transaction.
+//
+// Calls come from the APIs, which have already established who asks; a [Ref]
+// carries the question whether they may, which is put once the Secret is
+// found. Errors are lockstep.Refusal values where the text is the caller's to
+// read; they are worded as AWS words them (AWS Secrets Manager API reference).
+//
+// Sealing happens before the transaction and opening after it, so that a slow
+// HSM never holds up the store's writer.
+package keeper
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"lockstep"
+	"lockstep/keys"
+	"lockstep/store"
+)
+
+// The limits of AWS that keeper enforces.
+const (
+	// DefaultRecoveryWindow is how long a deleted Secret can be restored.
+	DefaultRecoveryWindow = 30 * 24 * time.Hour
+	// MaxVersions is how many Versions without a label are kept.
+	MaxVersions = 100
+	// MinVersionAge is the age below which no Version is removed.
+	MinVersionAge = 24 * time.Hour
+)
+
+// Sealer seals and opens values; keys.Service is one.
+type Sealer interface {
+	Seal(ctx context.Context, owner store.Owner, keyID string, v lockstep.Value, to keys.Binding) (*lockstep.Sealed, error)
+	Open(ctx context.Context, s *lockstep.Sealed, to keys.Binding) (lockstep.Value, error)
+	// Digest is a keyed hash of a value, equal for equal values.
+	Digest(v lockstep.Value) []byte
+	// AccountKey is the keyed hash of an Account's canonical name.
+	AccountKey(name string) lockstep.AccountKey
+}
+
+// Targets says what is known about rotators without touching a target;
+// rotators.Registry is one.
+type Targets interface {
+	// Traits of a rotator. ErrUnknownRotator.
+	Traits(rotator string) (lockstep.Traits, error)
+	// AccountNames lists the canonical names of the Accounts at the target
+	// that a value is about: first the one it logs in as, then all that the
+	// Secret owns. Empty for a rotator without Accounts. ErrInvalid if the
+	// value lacks a field.
+	AccountNames(rotator string, v lockstep.Value) ([]string, error)
+	// Native tells whether the rotator makes its values in the engine, so that
+	// nobody else may give a Run's Version its value.
+	Native(rotator string) bool
+}
+
+// Keeper keeps values. It is safe for concurrent use.
+type Keeper struct {
+	store   store.Store
+	sealer  Sealer
+	targets Targets
+}
+
+// New makes a Keeper.
+func New(s store.Store, sealer Sealer, targets Targets) *Keeper {
+	return &Keeper{store: s, sealer: sealer, targets: targets}
+}
+
+// find reads the Secret that ref names and asks whether the caller may go on.
+func find(tx store.ReadTx, ref Ref) (*lockstep.Secret, error) {
+	s, err := tx.FindSecret(ref.Owner, ref.ID)
+	if errors.Is(err, lockstep.ErrNotFound) {
+		return nil, ErrNoSecret
+	}
+	if err != nil {
+		return nil, fmt.Errorf("find secret: %w", err)
+	}
+	if ref.Allow != nil {
+		if err := ref.Allow(s); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+// lock finds the Secret and keeps other writers off it.
+func lock(tx store.Tx, ref Ref) (*lockstep.Secret, error) {
+	s, err := find(tx, ref)
+	if err != nil {
+		return nil, err
+	}
+	s, err = tx.LockSecret(s.ID)
+	if errors.Is(err, lockstep.ErrNotFound) || (err == nil && s.Gone) {
+		return nil, ErrNoSecret
+	}
+	if err != nil {
+		return nil, fmt.Errorf("lock secret: %w", err)
+	}
+	return s, nil
+}
+
+// lockLive is lock for calls that a mark for deletion forbids.
+func lockLive(tx store.Tx, ref Ref) (*lockstep.Secret, error) {
+	s, err := lock(tx, ref)
+	if err != nil {
+		return nil, err
+	}
+	if s.Deleted() {
+		return nil, ErrMarkedForDeletion
+	}
+	return s, nil
+}
+
+// LockLive finds the Secret that ref names, asks whether the caller may go on,
+// and locks it. Errors: ErrNoSecret, ErrMarkedForDeletion, ref.Allow's.
+func LockLive(tx store.Tx, ref Ref) (*lockstep.Secret, error) { return lockLive(tx, ref) }
+
+// Find finds the Secret that ref names, also one marked for deletion, and asks
+// whether the caller may go on. Errors: ErrNoSecret, ref.Allow's.
+func Find(tx store.ReadTx, ref Ref) (*lockstep.Secret, error) { return find(tx, ref) }
+
+// FindLive is LockLive without the lock, for reading.
+func FindLive(tx store.ReadTx, ref Ref) (*lockstep.Secret, error) {
+	s, err := find(tx, ref)
+	if err != nil {
+		return nil, err
+	}
+	if s.Deleted() {
+		return nil, ErrMarkedForDeletion
+	}
+	return s, nil
+}
+
+// The refusals that more than one call gives.
+var (
+	// ErrNoSecret: no such Secret.
+	ErrNoSecret = lockstep.Refuse(lockstep.ErrNotFound, "Secrets Manager can't find the specified secret.")
+	// ErrMarkedForDeletion: the Secret is in its recovery window.
+	ErrMarkedForDeletion = lockstep.Refuse(lockstep.ErrState, "You can't perform this operation on the secret because it was marked for deletion.")
+)
+
+func noStage(stage lockstep.Stage) error {
+	return lockstep.Refuse(lockstep.ErrNotFound, "Secrets Manager can't find the specified secret value for staging label: %s", stage)
+}
+
+func noVersion(id lockstep.VersionID) error {
+	return lockstep.Refuse(lockstep.ErrNotFound, "Secrets Manager can't find the specified secret value for VersionId: %s", id)
+}
+
+func tokenInUse(token lockstep.VersionID, arn lockstep.ARN) error {
+	return lockstep.Refuse(lockstep.ErrVersionClaimed,
+		"You can't use ClientRequestToken %s because that value is already in use for a version of secret %s.", token, arn)
+}
+
+// day is the start of t's day in UTC: the resolution of LastAccessedDate.
+func day(t time.Time) time.Time { return t.UTC().Truncate(24 * time.Hour) }

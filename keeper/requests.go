@@ -1,0 +1,99 @@
+package keeper
+
+import (
+	"time"
+
+	"lockstep"
+	"lockstep/store"
+)
+
+// Ref names the Secret that a call is about, and says who may go on once it
+// was found.
+type Ref struct {
+	Owner store.Owner
+	// ID is the name, the ARN, or the ARN without its suffix.
+	ID string
+	// Allow is asked with the Secret, inside the transaction, before anything
+	// is read from it or written; nil allows all. Its error is returned as it
+	// is.
+	Allow func(*lockstep.Secret) error
+}
+
+// CreateInput is a new Secret. Value may be zero: a Secret without a Version.
+type CreateInput struct {
+	Owner       store.Owner
+	Name        string
+	Token       lockstep.VersionID
+	Description string
+	KMSKeyID    string
+	Type        string
+	Tags        []lockstep.Tag
+	Value       lockstep.Value
+}
+
+// PutInput is a new value.
+type PutInput struct {
+	Token lockstep.VersionID
+	Value lockstep.Value
+	// Stages are the labels for the new Version, in the order to answer; none
+	// means AWSCURRENT.
+	Stages []lockstep.Stage
+}
+
+// UpdateInput changes what is not nil; with a Value, it makes a new Version.
+type UpdateInput struct {
+	Token       lockstep.VersionID
+	Description *string
+	KMSKeyID    *string
+	Type        *string
+	Value       lockstep.Value
+}
+
+// GetInput selects a Version; both empty means AWSCURRENT.
+type GetInput struct {
+	Version lockstep.VersionID
+	Stage   lockstep.Stage
+}
+
+// GetOutput is a value with what belongs to it.
+type GetOutput struct {
+	Secret  *lockstep.Secret
+	Version lockstep.VersionID
+	Created time.Time
+	Stages  []lockstep.Stage
+	Value   lockstep.Value
+}
+
+// WriteOutput is what a write came to. Version is empty if none was made.
+type WriteOutput struct {
+	Secret  *lockstep.Secret
+	Version lockstep.VersionID
+	Stages  []lockstep.Stage
+}
+
+// MoveStageInput is UpdateSecretVersionStage.
+type MoveStageInput struct {
+	Stage lockstep.Stage
+	From  lockstep.VersionID
+	To    lockstep.VersionID
+}
+
+// DeleteInput is DeleteSecret. Window is how long the Secret can be restored;
+// zero means DefaultRecoveryWindow.
+type DeleteInput struct {
+	Window time.Duration
+	Force  bool
+}
+
+// Description is a Secret with its labels.
+type Description struct {
+	Secret *lockstep.Secret
+	Stages lockstep.Stages
+}
+
+// VersionList is a Secret with all its Versions, oldest first.
+type VersionList struct {
+	Secret   *lockstep.Secret
+	Stages   lockstep.Stages
+	Versions []*lockstep.Version
+}

@@ -1,0 +1,101 @@
+package runs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"lockstep"
+	"lockstep/ledger"
+	"lockstep/store"
+)
+
+// AdmitDue starts a Run for up to limit Secrets whose time has come, in one
+// transaction, and moves their NextRotation along the grid. A Secret whose Run
+// is still open only has its date moved. It returns how many Secrets it dealt
+// with: less than limit means that none is left.
+func (s *Service) AdmitDue(ctx context.Context, limit int) (int, error) {
+	n := 0
+	err := s.store.Update(ctx, func(tx store.Tx) error {
+		due, err := tx.ClaimDue(limit)
+		if err != nil {
+			return fmt.Errorf("claim due secrets: %w", err)
+		}
+		n = len(due)
+		for _, secret := range due {
+			if err := s.admit(tx, secret); err != nil {
+				return fmt.Errorf("admit %s: %w", secret.Name, err)
+			}
+		}
+		return nil
+	})
+	return n, err
+}
+
+// NextDue is when AdmitDue has work again; zero if no Secret has a schedule.
+func (s *Service) NextDue(ctx context.Context) (next, now time.Time, err error) {
+	err = s.store.View(ctx, func(tx store.ReadTx) error {
+		var err error
+		now = tx.Now()
+		next, err = tx.NextDue()
+		return err
+	})
+	return next, now, err
+}
+
+func (s *Service) admit(tx store.Tx, secret *lockstep.Secret) error {
+	b, _, err := s.open(tx, secret)
+	if err != nil {
+		return err
+	}
+	if err := s.advance(b); err != nil {
+		return err
+	}
+	open, err := b.OpenRun()
+	if err != nil {
+		return err
+	}
+	lost, err := haltedByLost(tx, secret.ID)
+	if err != nil {
+		return err
+	}
+	if open == nil && !lost {
+		id, err := lockstep.NewVersionID()
+		if err != nil {
+			return err
+		}
+		if _, err := start(tx, b, newRun{trigger: lockstep.TriggerSchedule, version: id}); err != nil {
+			return err
+		}
+	}
+	return b.Close()
+}
+
+// advance moves NextRotation to the first fire that is still ahead. A schedule
+// that can no longer be read stops the Secret's rotation and says so, rather
+// than stopping everybody's.
+func (s *Service) advance(b *ledger.Book) error {
+	sched, err := ledger.ParseStored(b.Secret)
+	if err != nil {
+		b.Secret.NextRotation = time.Time{}
+		return b.Emit(lockstep.EventRunFailed, lockstep.EventData{
+			State: lockstep.RunFailed, Reason: err.Error(), Hint: "set the schedule anew",
+		})
+	}
+	b.Secret.NextRotation = sched.Next(b.Now)
+	return nil
+}
+
+// haltedByLost tells whether the last Run is lost: until its deposit arrives
+// or a person puts a value, another call would replay a spent token.
+func haltedByLost(tx store.ReadTx, id lockstep.SecretID) (bool, error) {
+	last, err := tx.LastRun(id)
+	if errors.Is(err, lockstep.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("read last run: %w", err)
+	}
+	return last.State == lockstep.RunLost, nil
+}

@@ -1,0 +1,235 @@
+package runs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"lockstep"
+	"lockstep/keeper"
+	"lockstep/ledger"
+	"lockstep/store"
+)
+
+// configured applies the settings of a request to the locked Secret and then
+// runs fn in the same transaction. What the settings say about the value (its
+// Accounts at the target) is found before, and found again if the value
+// changed meanwhile.
+func (s *Service) configured(ctx context.Context, ref keeper.Ref, in RotateInput, fn func(store.Tx, *ledger.Book) error) error {
+	for {
+		rotation, secret, err := s.plannedRotation(ctx, ref, in)
+		if err != nil {
+			return err
+		}
+		accounts, err := s.accounts(ctx, secret, rotation.Rotator)
+		if err != nil {
+			return err
+		}
+		err = s.store.Update(ctx, func(tx store.Tx) error {
+			locked, err := keeper.LockLive(tx, ref)
+			if err != nil {
+				return err
+			}
+			b, _, err := s.open(tx, locked)
+			if err != nil {
+				return err
+			}
+			if b.Stages[lockstep.Current] != accounts.Current || locked.ID != secret.ID {
+				return errMoved
+			}
+			if err := s.enable(tx, b, rotation, accounts); err != nil {
+				return err
+			}
+			if b, _, err = s.open(tx, locked); err != nil { // with the new rotator's Traits
+				return err
+			}
+			if err := fn(tx, b); err != nil {
+				return err
+			}
+			return b.Close()
+		})
+		if !errors.Is(err, errMoved) {
+			return err
+		}
+	}
+}
+
+var errMoved = fmt.Errorf("secret changed meanwhile: %w", lockstep.ErrConflict)
+
+// plannedRotation is the Rotation as it would be after the request, checked.
+func (s *Service) plannedRotation(ctx context.Context, ref keeper.Ref, in RotateInput) (lockstep.Rotation, *lockstep.Secret, error) {
+	var secret *lockstep.Secret
+	var now time.Time
+	err := s.store.View(ctx, func(tx store.ReadTx) error {
+		var err error
+		now = tx.Now()
+		secret, err = keeper.FindLive(tx, ref)
+		return err
+	})
+	if err != nil {
+		return lockstep.Rotation{}, nil, err
+	}
+	var r lockstep.Rotation
+	if secret.Rotation != nil {
+		r = *secret.Rotation
+	}
+	if err := s.applyRotator(&r, in); err != nil {
+		return r, nil, err
+	}
+	if err := s.applySchedule(&r, in, secret, now); err != nil {
+		return r, nil, err
+	}
+	if in.Retirement != nil {
+		if err := checkRetirement(*in.Retirement); err != nil {
+			return r, nil, err
+		}
+		r.Retirement = *in.Retirement
+	}
+	r.Enabled = true
+	return r, secret, nil
+}
+
+func (s *Service) applyRotator(r *lockstep.Rotation, in RotateInput) error {
+	if in.RotatorARN != nil && *in.RotatorARN != "" {
+		r.RotatorARN, r.Rotator = *in.RotatorARN, rotatorName(*in.RotatorARN)
+	}
+	if r.Rotator == "" {
+		return lockstep.Refuse(lockstep.ErrState, "No Lambda rotation function ARN is associated with this secret.")
+	}
+	_, err := s.rotators.Traits(r.Rotator)
+	switch {
+	case err == nil:
+		return nil
+	case !errors.Is(err, lockstep.ErrUnknownRotator):
+		return err
+	case r.RotatorARN != r.Rotator:
+		return lockstep.Refuse(lockstep.ErrDenied, "Secrets Manager cannot invoke the specified Lambda function. Ensure that the function policy grants access to the principal secretsmanager.amazonaws.com.")
+	}
+	return lockstep.Refuse(lockstep.ErrInvalid, "RotationLambdaARN names no rotator: %s.", err)
+}
+
+func (s *Service) applySchedule(r *lockstep.Rotation, in RotateInput, secret *lockstep.Secret, now time.Time) error {
+	if in.Schedule == nil {
+		return nil
+	}
+	next := *in.Schedule
+	next.Anchor = r.Schedule.Anchor
+	if next != r.Schedule || next.Anchor.IsZero() {
+		next.Anchor = now
+	}
+	r.Schedule = next
+	if next.IsZero() {
+		return nil
+	}
+	sched, err := ledger.ParseSchedule(next, secret.ARN, s.minInterval)
+	if err != nil {
+		return lockstep.Refuse(lockstep.ErrInvalid, "The schedule can't be used: %s.", err)
+	}
+	if sched.Next(now).IsZero() {
+		return lockstep.Refuse(lockstep.ErrInvalid, "The schedule %q never fires again. Choose one with a fire in the future, for example rate(30 days).", next.Expression)
+	}
+	return nil
+}
+
+func checkRetirement(r lockstep.Retirement) error {
+	switch r.After {
+	case "", lockstep.RetireNextRun, lockstep.RetireManual:
+		if r.Delay != 0 {
+			return lockstep.Refuse(lockstep.ErrInvalid, "A retirement delay needs the policy \"delay\".")
+		}
+		return nil
+	case lockstep.RetireDelay:
+		if r.Delay <= 0 || r.Delay > 365*24*time.Hour {
+			return lockstep.Refuse(lockstep.ErrInvalid, "The retirement delay must be above zero and at most 8760h, for example \"1h\".")
+		}
+		return nil
+	}
+	return lockstep.Refuse(lockstep.ErrInvalid, "Unknown retirement policy %q; there are next-run, delay and manual.", r.After)
+}
+
+// accounts finds the Accounts of AWSCURRENT under the rotator; a value that
+// the rotator cannot use is refused here, before anything is stored.
+func (s *Service) accounts(ctx context.Context, secret *lockstep.Secret, rotator string) (keeper.TargetAccounts, error) {
+	accounts, err := s.vault.TargetAccounts(ctx, secret.ID, rotator)
+	if errors.Is(err, lockstep.ErrInvalid) {
+		return accounts, lockstep.Refuse(lockstep.ErrState,
+			"Secret %s can't be rotated by %s (step create): %s. AWSCURRENT stays as it was; put a corrected value and try again.", secret.Name, rotator, err)
+	}
+	return accounts, err
+}
+
+// enable writes the Rotation, the next date, and who holds the Accounts.
+func (s *Service) enable(tx store.Tx, b *ledger.Book, r lockstep.Rotation, accounts keeper.TargetAccounts) error {
+	secret := b.Secret
+	old := secret.Rotation
+	unchanged := old != nil && *old == r
+	if unchanged && (!secret.NextRotation.IsZero() || r.Schedule.IsZero()) {
+		return nil
+	}
+	secret.Rotation = &r
+	secret.NextRotation = time.Time{}
+	if !r.Schedule.IsZero() {
+		sched, err := ledger.ParseStored(secret)
+		if err != nil {
+			return err
+		}
+		secret.NextRotation = sched.Next(b.Now)
+	}
+	secret.Touch(b.Now)
+	if err := hold(tx, secret, accounts); err != nil {
+		return err
+	}
+	if err := markCurrentLive(tx, secret, accounts); err != nil {
+		return err
+	}
+	return b.Close()
+}
+
+// hold records the Accounts as this Secret's: two Secrets that set the
+// password of one Account would undo each other's work.
+func hold(tx store.Tx, secret *lockstep.Secret, accounts keeper.TargetAccounts) error {
+	if err := tx.ReleaseAccounts(secret.ID); err != nil {
+		return fmt.Errorf("release accounts: %w", err)
+	}
+	slices.Sort(accounts.All)
+	for _, key := range slices.Compact(accounts.All) {
+		err := tx.HoldAccount(key, secret.ID)
+		if errors.Is(err, lockstep.ErrConflict) {
+			return heldByAnother(tx, key)
+		}
+		if err != nil {
+			return fmt.Errorf("hold account: %w", err)
+		}
+	}
+	return nil
+}
+
+func heldByAnother(tx store.ReadTx, key lockstep.AccountKey) error {
+	name := "another secret"
+	if id, err := tx.AccountHolder(key); err == nil {
+		if other, err := tx.Secret(id); err == nil {
+			name = "secret " + string(other.ARN)
+		}
+	}
+	return lockstep.Refuse(lockstep.ErrState,
+		"Rotation can't be turned on: %s already rotates this account at the target. Cancel its rotation first, or use that secret.", name)
+}
+
+// markCurrentLive puts AWSCURRENT into the maybe-live set when rotation is
+// turned on: the target is taken to accept it.
+func markCurrentLive(tx store.Tx, secret *lockstep.Secret, accounts keeper.TargetAccounts) error {
+	if accounts.Current == "" || accounts.Own == "" {
+		return nil
+	}
+	v, err := tx.Version(secret.ID, accounts.Current)
+	if err != nil {
+		return fmt.Errorf("read version: %w", err)
+	}
+	v.MaybeLive, v.Account = true, accounts.Own
+	if err := tx.SaveVersion(v); err != nil {
+		return fmt.Errorf("save version: %w", err)
+	}
+	return nil
+}

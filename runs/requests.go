@@ -1,0 +1,44 @@
+package runs
+
+import (
+	"time"
+
+	"lockstep"
+)
+
+// RotateInput is RotateSecret: it may set the Rotation, and it may start a
+// Run. Fields that are nil leave the stored Rotation as it is.
+type RotateInput struct {
+	// Token is the id of the pending Version.
+	Token lockstep.VersionID
+	// RotatorARN is RotationLambdaARN: a plain name, or an ARN whose last part
+	// is the name.
+	RotatorARN *string
+	Schedule   *lockstep.Schedule
+	Retirement *lockstep.Retirement
+	// TestOnly is RotateImmediately=false: the schedule is set, AWSCURRENT is
+	// tested, and nothing changes.
+	TestOnly bool
+}
+
+// RotateOutput is what RotateSecret came to. Version is the pending one.
+type RotateOutput struct {
+	Secret  *lockstep.Secret
+	Version lockstep.VersionID
+	Run     lockstep.RunID
+}
+
+// History is a Run with its Steps.
+type History struct {
+	Run    *lockstep.Run
+	Secret *lockstep.Secret
+	Steps  []lockstep.StepRecord
+}
+
+// Waiting says why a Run cannot go on yet and when to look again.
+type Waiting struct {
+	Reason string
+	Until  time.Time
+}
+
+func (w *Waiting) Error() string { return "run waits: " + w.Reason }

@@ -1,0 +1,196 @@
+package runs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"lockstep"
+	"lockstep/keeper"
+	"lockstep/store"
+)
+
+// Runs reads one page of Runs, newest first, without their Steps.
+func (s *Service) Runs(ctx context.Context, q store.RunQuery) ([]History, error) {
+	var out []History
+	err := s.store.View(ctx, func(tx store.ReadTx) error {
+		out = nil
+		found, err := tx.Runs(q)
+		if err != nil {
+			return fmt.Errorf("read runs: %w", err)
+		}
+		secrets := make(map[lockstep.SecretID]*lockstep.Secret)
+		for _, run := range found {
+			if secrets[run.Secret] == nil {
+				if secrets[run.Secret], err = tx.Secret(run.Secret); err != nil {
+					return fmt.Errorf("read secret of run: %w", err)
+				}
+			}
+			out = append(out, History{Run: run, Secret: secrets[run.Secret]})
+		}
+		return nil
+	})
+	return out, err
+}
+
+// Run reads a Run with its Steps. Errors: a Refusal of kind ErrNotFound.
+func (s *Service) Run(ctx context.Context, owner store.Owner, id lockstep.RunID) (History, error) {
+	var out History
+	err := s.store.View(ctx, func(tx store.ReadTx) error {
+		out = History{}
+		var err error
+		if out.Run, err = tx.Run(id); err != nil {
+			return err
+		}
+		if out.Secret, err = tx.Secret(out.Run.Secret); err != nil {
+			return err
+		}
+		if out.Secret.Account != owner.Account || out.Secret.Region != owner.Region {
+			return lockstep.ErrNotFound
+		}
+		out.Steps, err = tx.Steps(id)
+		return err
+	})
+	if errors.Is(err, lockstep.ErrNotFound) {
+		err = lockstep.Refuse(lockstep.ErrNotFound, "There is no run %s.", id)
+	}
+	return out, err
+}
+
+// Events reads Events of a Secret after a sequence number, oldest first.
+// Errors: a Refusal of kind ErrNotFound.
+func (s *Service) Events(ctx context.Context, ref keeper.Ref, after uint64, limit int) ([]lockstep.Event, error) {
+	var out []lockstep.Event
+	err := s.store.View(ctx, func(tx store.ReadTx) error {
+		secret, err := keeper.Find(tx, ref)
+		if err != nil {
+			return err
+		}
+		out, err = tx.Events(secret.ID, after, limit)
+		return err
+	})
+	return out, err
+}
+
+// Check lists every broken invariant that the rows can tell.
+func (s *Service) Check(ctx context.Context) ([]store.Violation, error) {
+	var out []store.Violation
+	err := s.store.View(ctx, func(tx store.ReadTx) error {
+		var err error
+		out, err = tx.Violations()
+		return err
+	})
+	return out, err
+}
+
+// planKept is how long an answered dry run can be read.
+const planKept = time.Hour
+
+// Plan asks a worker for a dry run of a Secret's rotation; its answer is read
+// with PlanResult.
+// Errors: Refusals of kind ErrNotFound, ErrState (no rotator).
+func (s *Service) Plan(ctx context.Context, ref keeper.Ref) (*store.Plan, error) {
+	id, err := lockstep.NewID("plan")
+	if err != nil {
+		return nil, err
+	}
+	var plan *store.Plan
+	err = s.store.Update(ctx, func(tx store.Tx) error {
+		secret, err := keeper.LockLive(tx, ref)
+		if err != nil {
+			return err
+		}
+		if secret.Rotation == nil {
+			return lockstep.Refuse(lockstep.ErrState, "No Lambda rotation function ARN is associated with this secret.")
+		}
+		b, _, err := s.open(tx, secret)
+		if err != nil {
+			return err
+		}
+		plan = &store.Plan{ID: id, Secret: secret.ID, Created: b.Now}
+		if err := tx.DeletePlansBefore(b.Now.Add(-planKept)); err != nil {
+			return fmt.Errorf("forget old plans: %w", err)
+		}
+		if err := tx.SavePlan(plan); err != nil {
+			return fmt.Errorf("save plan: %w", err)
+		}
+		return b.AddJob(store.Job{Kind: store.JobPlan, Plan: id})
+	})
+	return plan, err
+}
+
+// PlanResult reads a dry run. Errors: a Refusal of kind ErrNotFound.
+func (s *Service) PlanResult(ctx context.Context, owner store.Owner, id string) (*store.Plan, error) {
+	var plan *store.Plan
+	err := s.store.View(ctx, func(tx store.ReadTx) error {
+		var err error
+		if plan, err = tx.Plan(id); err != nil {
+			return err
+		}
+		secret, err := tx.Secret(plan.Secret)
+		if err == nil && (secret.Account != owner.Account || secret.Region != owner.Region) {
+			return lockstep.ErrNotFound
+		}
+		return err
+	})
+	if errors.Is(err, lockstep.ErrNotFound) {
+		err = lockstep.Refuse(lockstep.ErrNotFound, "There is no plan %s; plans are kept for an hour.", id)
+	}
+	return plan, err
+}
+
+// AnswerPlan stores a worker's answer. A plan that is gone is no error.
+func (s *Service) AnswerPlan(ctx context.Context, id string, answer func(*store.Plan)) error {
+	return s.store.Update(ctx, func(tx store.Tx) error {
+		plan, err := tx.Plan(id)
+		if errors.Is(err, lockstep.ErrNotFound) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("read plan: %w", err)
+		}
+		answer(plan)
+		plan.Done = true
+		return tx.SavePlan(plan)
+	})
+}
+
+// Purge removes for good up to limit Secrets whose recovery window is over or
+// that were deleted by force, once no Run needs them. It returns how many.
+func (s *Service) Purge(ctx context.Context, limit int) (int, error) {
+	n := 0
+	err := s.store.Update(ctx, func(tx store.Tx) error {
+		due, err := tx.PurgeDue(limit)
+		if err != nil {
+			return fmt.Errorf("find secrets to purge: %w", err)
+		}
+		n = len(due)
+		for _, id := range due {
+			if err := s.purge(tx, id); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return n, err
+}
+
+func (s *Service) purge(tx store.Tx, id lockstep.SecretID) error {
+	secret, err := tx.LockSecret(id)
+	if err != nil {
+		return fmt.Errorf("lock secret: %w", err)
+	}
+	b, _, err := s.open(tx, secret)
+	if err != nil {
+		return err
+	}
+	reason := ""
+	if live, err := tx.LiveVersions(id); err == nil && len(live) > 0 {
+		reason = fmt.Sprintf("its credential stays valid at the target (%d version(s)); remove the account there if it is no longer used", len(live))
+	}
+	if err := b.Emit(lockstep.EventSecretPurged, lockstep.EventData{Reason: reason}); err != nil {
+		return err
+	}
+	return tx.PurgeSecret(id)
+}

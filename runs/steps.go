@@ -1,0 +1,305 @@
+package runs
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"lockstep"
+	"lockstep/ledger"
+	"lockstep/store"
+)
+
+// write is one transaction of a claim: the Secret is locked, the lease is
+// checked, the Run is read again, fn changes it, and everything is saved. The
+// end of one Step and the start of the next are one write.
+func (c *Claim) write(ctx context.Context, fn func(w *writing) error) error {
+	var next Claim
+	err := c.service.store.Update(ctx, func(tx store.Tx) error {
+		secret, err := tx.LockSecret(c.Secret.ID)
+		if err != nil {
+			return fmt.Errorf("lock secret: %w", err)
+		}
+		if err := tx.GuardSlot(c.lease); err != nil {
+			return err
+		}
+		b, traits, err := c.service.open(tx, secret)
+		if err != nil {
+			return err
+		}
+		w := &writing{tx: tx, book: b, claim: c, step: c.step}
+		if c.Run != nil {
+			if w.run, err = tx.Run(c.Run.ID); err != nil {
+				return fmt.Errorf("read run: %w", err)
+			}
+		}
+		if err := fn(w); err != nil {
+			return err
+		}
+		next = Claim{Secret: secret, Run: w.run, Traits: traits, step: w.step}
+		return b.Close()
+	})
+	if err != nil {
+		return err
+	}
+	c.Secret, c.Run, c.Traits, c.step = next.Secret, next.Run, next.Traits, next.step
+	return nil
+}
+
+// writing is one transaction of a claim.
+type writing struct {
+	tx    store.Tx
+	book  *ledger.Book
+	claim *Claim
+	run   *lockstep.Run
+	step  lockstep.StepRecord
+}
+
+// facts are what the table's guards look at, now.
+func (w *writing) facts() lockstep.Facts {
+	current := w.book.Stages[lockstep.Current]
+	return lockstep.Facts{
+		Traits: w.claim.Traits, Stop: w.run.Stop, TestOnly: w.run.TestOnly,
+		CurrentIsBase: current == w.run.Base, CurrentIsOurs: current == w.run.Version, OnIdleAccount: true,
+	}
+}
+
+// signal moves the Run by the table.
+func (w *writing) signal(g lockstep.Signal, f lockstep.Facts) error {
+	next, err := lockstep.Transition(w.run.State, g, f)
+	if err != nil {
+		return err
+	}
+	w.run.State = next
+	return nil
+}
+
+// save writes the Run under the lease.
+func (w *writing) save() error {
+	if err := w.tx.SaveRun(w.run, &w.claim.lease); err != nil {
+		return fmt.Errorf("save run: %w", err)
+	}
+	return nil
+}
+
+// begin writes down that a Step begins.
+func (w *writing) begin(step lockstep.Step) error {
+	w.step = lockstep.StepRecord{Step: step, Holder: w.claim.lease.Holder, Started: w.book.Now, Attempt: 1}
+	if w.run == nil {
+		return nil
+	}
+	w.step.Run, w.step.Attempt = w.run.ID, w.run.Attempts+1
+	seq, err := w.tx.BeginStep(w.step)
+	if err != nil {
+		return fmt.Errorf("begin step %s: %w", step, err)
+	}
+	w.step.Seq = seq
+	return nil
+}
+
+// done writes down that the open Step succeeded.
+func (w *writing) done() error { return w.endStep(nil) }
+
+// failed writes down that the open Step failed, in the target's words.
+func (w *writing) failed(te *lockstep.TargetError) error { return w.endStep(te) }
+
+func (w *writing) endStep(te *lockstep.TargetError) error {
+	if w.run == nil || w.step.Seq == 0 {
+		return nil
+	}
+	rec := w.step
+	rec.Ended, rec.OK, rec.Outcome = w.book.Now, te == nil, lockstep.Applied
+	if te != nil {
+		rec.Outcome, rec.Error, rec.Hint = te.Outcome, te.Error(), te.Hint
+	}
+	w.step = lockstep.StepRecord{}
+	if err := w.tx.EndStep(rec); err != nil {
+		return fmt.Errorf("end step %s: %w", rec.Step, err)
+	}
+	return nil
+}
+
+// Begin writes down that a Step begins, where no other write of the same
+// moment does.
+func (c *Claim) Begin(ctx context.Context, step lockstep.Step) error {
+	return c.write(ctx, func(w *writing) error { return w.begin(step) })
+}
+
+// Created stores the pending value, which the caller has sealed, and in the
+// same write that set begins: from here on the target may know the value.
+// Errors: ErrConflict if the Run was stopped, AWSCURRENT is no longer base, or
+// (two accounts) the value is for AWSCURRENT's own account.
+func (c *Claim) Created(ctx context.Context, base lockstep.VersionID, sealed *lockstep.Sealed, account lockstep.AccountKey) error {
+	return c.write(ctx, func(w *writing) error {
+		v, err := w.tx.Version(c.Secret.ID, w.run.Version)
+		if err != nil {
+			return fmt.Errorf("read pending version: %w", err)
+		}
+		if w.run.State == lockstep.RunQueued {
+			if err := w.signal(lockstep.SignalCreated, w.facts()); err != nil {
+				return err
+			}
+			w.run.Base = base
+		}
+		v.Sealed, v.Account, v.MaybeLive = sealed, account, true
+		facts := w.facts()
+		if facts.OnIdleAccount, err = w.onIdleAccount(account); err != nil {
+			return err
+		}
+		if err := w.signal(lockstep.SignalSetBegins, facts); err != nil {
+			return err
+		}
+		w.run.Doubt = true
+		if err := w.tx.SaveVersion(v); err != nil {
+			return fmt.Errorf("save pending value: %w", err)
+		}
+		return w.next(lockstep.StepSet)
+	})
+}
+
+// onIdleAccount tells whether an account is not AWSCURRENT's.
+func (w *writing) onIdleAccount(account lockstep.AccountKey) (bool, error) {
+	current, err := w.tx.Version(w.claim.Secret.ID, w.book.Stages[lockstep.Current])
+	if err != nil {
+		return false, fmt.Errorf("read AWSCURRENT: %w", err)
+	}
+	return account == "" || current.Account != account, nil
+}
+
+// next ends the open Step and begins another, and saves the Run.
+func (w *writing) next(step lockstep.Step) error {
+	if err := w.done(); err != nil {
+		return err
+	}
+	if err := w.begin(step); err != nil {
+		return err
+	}
+	return w.save()
+}
+
+// SetAgain writes down that set is tried again. The Run was in setting.
+func (c *Claim) SetAgain(ctx context.Context) error {
+	return c.write(ctx, func(w *writing) error {
+		if w.run.Stop != lockstep.StopNone {
+			return lockstep.ErrConflict
+		}
+		w.run.Doubt = true
+		if err := w.begin(lockstep.StepSet); err != nil {
+			return err
+		}
+		return w.save()
+	})
+}
+
+// Applied writes down that the target accepts the pending value, and that test
+// begins.
+func (c *Claim) Applied(ctx context.Context) error {
+	return c.write(ctx, func(w *writing) error {
+		if err := w.signal(lockstep.SignalApplied, w.facts()); err != nil {
+			return err
+		}
+		w.run.Doubt = true // it is there now: undo has something to remove
+		return w.next(lockstep.StepTest)
+	})
+}
+
+// Finish writes down that test succeeded, moves AWSCURRENT onto the Run's
+// Version, ends the Run and frees the slot.
+// Errors: ErrConflict if the Run was stopped or AWSCURRENT is no longer base.
+func (c *Claim) Finish(ctx context.Context) error {
+	return c.write(ctx, func(w *writing) error {
+		if w.run.State == lockstep.RunSet {
+			if err := w.signal(lockstep.SignalTestOK, w.facts()); err != nil {
+				return err
+			}
+		}
+		if err := w.done(); err != nil {
+			return err
+		}
+		if err := w.begin(lockstep.StepFinish); err != nil {
+			return err
+		}
+		if err := w.book.Finish(w.run, c.lease); err != nil {
+			return err
+		}
+		if err := w.done(); err != nil {
+			return err
+		}
+		return w.release()
+	})
+}
+
+// TestDone ends a test-only Run.
+func (c *Claim) TestDone(ctx context.Context) error {
+	return c.write(ctx, func(w *writing) error {
+		if err := w.signal(lockstep.SignalTestDone, w.facts()); err != nil {
+			return err
+		}
+		if err := w.done(); err != nil {
+			return err
+		}
+		if err := w.book.End(w.run, c.lease, w.run.State); err != nil {
+			return err
+		}
+		return w.release()
+	})
+}
+
+// RefusedValue keeps the refused value aside and stores another; set begins
+// again.
+func (c *Claim) RefusedValue(ctx context.Context, te *lockstep.TargetError, sealed *lockstep.Sealed) error {
+	return c.write(ctx, func(w *writing) error {
+		v, err := w.tx.Version(c.Secret.ID, w.run.Version)
+		if err != nil {
+			return fmt.Errorf("read pending version: %w", err)
+		}
+		if err := w.tx.AddRefused(c.Secret.ID, v.ID, v.Sealed); err != nil {
+			return fmt.Errorf("keep refused value: %w", err)
+		}
+		if err := w.failed(te); err != nil {
+			return err
+		}
+		if err := w.signal(lockstep.SignalRefusedValue, w.facts()); err != nil {
+			return err
+		}
+		w.run.Attempts++
+		w.run.Reason, w.run.Hint = te.Error(), te.Hint
+		v.Sealed = sealed
+		if err := w.tx.SaveVersion(v); err != nil {
+			return fmt.Errorf("save pending value: %w", err)
+		}
+		if err := w.signal(lockstep.SignalSetBegins, w.facts()); err != nil {
+			return err
+		}
+		return w.next(lockstep.StepSet)
+	})
+}
+
+func (w *writing) release() error {
+	if err := w.tx.ReleaseSlot(w.claim.lease); err != nil {
+		return fmt.Errorf("release slot: %w", err)
+	}
+	return nil
+}
+
+// Release frees the slot where nothing else is to be written.
+func (c *Claim) Release(ctx context.Context) error {
+	return c.service.store.Update(ctx, func(tx store.Tx) error { return tx.ReleaseSlot(c.lease) })
+}
+
+// backoff is the pause before try n (from 1): 1 s doubled up to a minute, and
+// up to a quarter shorter, differently for each Run.
+func backoff(run lockstep.RunID, n int) time.Duration {
+	d := time.Second << min(n-1, 6)
+	d = min(d, time.Minute)
+	return d - d/4*time.Duration(spread(string(run), n))/256
+}
+
+// spread is a number from 0 to 255 that differs between Runs and tries.
+func spread(s string, n int) uint8 {
+	h := uint32(2166136261)
+	for _, c := range []byte(s) {
+		h = (h ^ uint32(c)) * 16777619
+	}
+	return uint8((h ^ uint32(n)*2654435761) >> 24) // #nosec G115 -- a hash, cut on purpose
+}

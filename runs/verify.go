@@ -1,0 +1,88 @@
+package runs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"lockstep"
+	"lockstep/store"
+)
+
+// verifyAgain is the pause before a Secret that could not be verified is
+// looked at again.
+const verifyAgain = time.Minute
+
+// ClaimVerify takes the slot to see whether AWSCURRENT logs in; never while a
+// Run is open, since the Run will see to it.
+// Errors: ErrEnded (already verified, deleted, or a Run is open), *Busy.
+func (s *Service) ClaimVerify(ctx context.Context, id lockstep.SecretID, holder string) (*Claim, error) {
+	var claim *Claim
+	err := s.store.Update(ctx, func(tx store.Tx) error {
+		claim = nil
+		secret, err := tx.LockSecret(id)
+		if errors.Is(err, lockstep.ErrNotFound) {
+			return ErrEnded
+		}
+		if err != nil {
+			return fmt.Errorf("lock secret: %w", err)
+		}
+		b, traits, err := s.open(tx, secret)
+		if err != nil {
+			return err
+		}
+		run, err := b.OpenRun()
+		if err != nil {
+			return err
+		}
+		if run != nil || !secret.Unverified || secret.Deleted() || !secret.RotationEnabled() {
+			return ErrEnded
+		}
+		lease, err := claimSlot(tx, id, holder, s.lease)
+		if err != nil {
+			return err
+		}
+		claim = &Claim{Secret: secret, Version: b.Stages[lockstep.Current], Traits: traits, Resumed: true, service: s, lease: lease}
+		return nil
+	})
+	return claim, err
+}
+
+// Verified writes down that AWSCURRENT logs in. Repaired says that it had to be
+// set at the target again. If AWSCURRENT has moved since the claim, nothing is
+// concluded (ErrConflict).
+func (c *Claim) Verified(ctx context.Context, repaired string) error {
+	return c.write(ctx, func(w *writing) error {
+		if w.book.Stages[lockstep.Current] != c.Version {
+			return lockstep.ErrConflict
+		}
+		w.book.Secret.Unverified = false
+		typ := lockstep.EventVerified
+		if repaired != "" {
+			typ = lockstep.EventDrift
+		}
+		if err := w.book.Emit(typ, lockstep.EventData{VersionID: c.Version, Step: lockstep.StepVerify, Reason: repaired}); err != nil {
+			return err
+		}
+		return w.release()
+	})
+}
+
+// VerifyFailed writes down that AWSCURRENT could be neither seen to log in nor
+// set again, and asks for another look.
+func (c *Claim) VerifyFailed(ctx context.Context, te *lockstep.TargetError) error {
+	return c.write(ctx, func(w *writing) error {
+		job := store.Job{Kind: store.JobVerify, Version: c.Version, DueAt: w.book.Now.Add(verifyAgain)}
+		if err := w.book.AddJob(job); err != nil {
+			return err
+		}
+		err := w.book.Emit(lockstep.EventDrift, lockstep.EventData{
+			VersionID: c.Version, Step: lockstep.StepVerify, Reason: te.Error(), Hint: te.Hint,
+		})
+		if err != nil || te.Outcome == lockstep.Unknown {
+			return err
+		}
+		return w.release()
+	})
+}
