@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"lockstep"
@@ -38,12 +39,18 @@ type Claim struct {
 	Resumed bool
 
 	service *Service
-	lease   lockstep.Lease
 	step    lockstep.StepRecord
+
+	mu    sync.Mutex // the heartbeat reads lease
+	lease lockstep.Lease
 }
 
 // Lease is the claim's present lease.
-func (c *Claim) Lease() lockstep.Lease { return c.lease }
+func (c *Claim) Lease() lockstep.Lease {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.lease
+}
 
 // Claim takes the slot of a Run's Secret for a worker.
 // Errors: ErrEnded; *Busy; *Waiting (the Run may not go on yet; its Job is in
@@ -71,8 +78,7 @@ func (s *Service) Claim(ctx context.Context, id lockstep.RunID, holder string) (
 		if err != nil {
 			return err
 		}
-		claim = &Claim{Secret: secret, Traits: traits, service: s, lease: lease, Resumed: run.State.TargetTouched()}
-		claim.Run = run
+		claim = &Claim{Secret: secret, Run: run, Traits: traits, service: s, lease: lease, Resumed: run.State.TargetTouched()}
 		return s.noteClaim(tx, b, claim)
 	})
 	if err == nil && wait != nil {
@@ -128,10 +134,14 @@ func (s *Service) noteClaim(tx store.Tx, b *ledger.Book, c *Claim) error {
 		c.Run.Deadline = b.Now.Add(rotationOf(c.Secret).Deadline())
 	}
 	c.Run.RetryAt = time.Time{}
-	if err := tx.SaveRun(c.Run, &c.lease); err != nil {
-		return fmt.Errorf("save run: %w", err)
+	w := &writing{tx: tx, book: b, claim: c, run: c.Run}
+	if c.Run.State == lockstep.RunQueued && !c.Run.TestOnly {
+		if err := w.begin(lockstep.StepCreate); err != nil {
+			return err
+		}
 	}
-	return nil
+	c.step = w.step
+	return w.save()
 }
 
 // rotationOf is the Secret's Rotation; the zero one if it was taken away.
@@ -198,18 +208,10 @@ func (s *Service) park(tx store.Tx, b *ledger.Book, run *lockstep.Run, w *Waitin
 // Extend is the heartbeat: it moves the lease's end to its full length from
 // now. Errors: ErrFenced.
 func (c *Claim) Extend(ctx context.Context) error {
-	_, err := c.extend(ctx, c.service.lease)
-	return err
-}
-
-func (c *Claim) extend(ctx context.Context, length time.Duration) (lockstep.Lease, error) {
-	var lease lockstep.Lease
-	err := c.service.store.Update(ctx, func(tx store.Tx) error {
-		var err error
-		lease, err = tx.ExtendSlot(c.lease, length)
+	return c.service.store.Update(ctx, func(tx store.Tx) error {
+		_, err := tx.ExtendSlot(c.Lease(), c.service.lease)
 		return err
 	})
-	return lease, err
 }
 
 // notAfterMargin keeps the target's deadline inside the lease: it covers the
@@ -231,8 +233,10 @@ func (c *Claim) NotAfter(ctx context.Context, targetNow time.Time) (time.Time, e
 // fence: the store was restored from a backup. Errors: ErrFenced.
 func (c *Claim) RaiseFence(ctx context.Context, found uint64) error {
 	return c.service.store.Update(ctx, func(tx store.Tx) error {
-		lease, err := tx.RaiseFence(c.lease, found+1)
+		lease, err := tx.RaiseFence(c.Lease(), found+1)
 		if err == nil {
+			c.mu.Lock()
+			defer c.mu.Unlock()
 			c.lease = lease
 		}
 		return err

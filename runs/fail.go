@@ -142,7 +142,7 @@ func (w *writing) stop(kind lockstep.StopKind, reason string) (Decision, error) 
 		w.run.Attempts = 0
 		return Undo, w.save()
 	}
-	if err := w.book.End(w.run, w.claim.lease, w.run.State); err != nil {
+	if err := w.book.End(w.run, w.claim.Lease(), w.run.State); err != nil {
 		return Ended, err
 	}
 	return Ended, w.release()
@@ -217,7 +217,7 @@ func (w *writing) endUndo() error {
 	if err := w.done(); err != nil {
 		return err
 	}
-	if err := w.book.End(w.run, w.claim.lease, w.run.State); err != nil {
+	if err := w.book.End(w.run, w.claim.Lease(), w.run.State); err != nil {
 		return err
 	}
 	return w.release()

@@ -14,20 +14,22 @@ import (
 // checked, the Run is read again, fn changes it, and everything is saved. The
 // end of one Step and the start of the next are one write.
 func (c *Claim) write(ctx context.Context, fn func(w *writing) error) error {
-	var next Claim
+	var next writing
+	var traits lockstep.Traits
 	err := c.service.store.Update(ctx, func(tx store.Tx) error {
 		secret, err := tx.LockSecret(c.Secret.ID)
 		if err != nil {
 			return fmt.Errorf("lock secret: %w", err)
 		}
-		if err := tx.GuardSlot(c.lease); err != nil {
+		if err := tx.GuardSlot(c.Lease()); err != nil {
 			return err
 		}
-		b, traits, err := c.service.open(tx, secret)
+		b, now, err := c.service.open(tx, secret)
 		if err != nil {
 			return err
 		}
 		w := &writing{tx: tx, book: b, claim: c, step: c.step}
+		traits = now
 		if c.Run != nil {
 			if w.run, err = tx.Run(c.Run.ID); err != nil {
 				return fmt.Errorf("read run: %w", err)
@@ -36,13 +38,13 @@ func (c *Claim) write(ctx context.Context, fn func(w *writing) error) error {
 		if err := fn(w); err != nil {
 			return err
 		}
-		next = Claim{Secret: secret, Run: w.run, Traits: traits, step: w.step}
+		next = *w
 		return b.Close()
 	})
 	if err != nil {
 		return err
 	}
-	c.Secret, c.Run, c.Traits, c.step = next.Secret, next.Run, next.Traits, next.step
+	c.Secret, c.Run, c.Traits, c.step = next.book.Secret, next.run, traits, next.step
 	return nil
 }
 
@@ -76,7 +78,8 @@ func (w *writing) signal(g lockstep.Signal, f lockstep.Facts) error {
 
 // save writes the Run under the lease.
 func (w *writing) save() error {
-	if err := w.tx.SaveRun(w.run, &w.claim.lease); err != nil {
+	lease := w.claim.Lease()
+	if err := w.tx.SaveRun(w.run, &lease); err != nil {
 		return fmt.Errorf("save run: %w", err)
 	}
 	return nil
@@ -84,7 +87,7 @@ func (w *writing) save() error {
 
 // begin writes down that a Step begins.
 func (w *writing) begin(step lockstep.Step) error {
-	w.step = lockstep.StepRecord{Step: step, Holder: w.claim.lease.Holder, Started: w.book.Now, Attempt: 1}
+	w.step = lockstep.StepRecord{Step: step, Holder: w.claim.Lease().Holder, Started: w.book.Now, Attempt: 1}
 	if w.run == nil {
 		return nil
 	}
@@ -219,7 +222,7 @@ func (c *Claim) Finish(ctx context.Context) error {
 		if err := w.begin(lockstep.StepFinish); err != nil {
 			return err
 		}
-		if err := w.book.Finish(w.run, c.lease); err != nil {
+		if err := w.book.Finish(w.run, c.Lease()); err != nil {
 			return err
 		}
 		if err := w.done(); err != nil {
@@ -238,7 +241,7 @@ func (c *Claim) TestDone(ctx context.Context) error {
 		if err := w.done(); err != nil {
 			return err
 		}
-		if err := w.book.End(w.run, c.lease, w.run.State); err != nil {
+		if err := w.book.End(w.run, c.Lease(), w.run.State); err != nil {
 			return err
 		}
 		return w.release()
@@ -276,7 +279,7 @@ func (c *Claim) RefusedValue(ctx context.Context, te *lockstep.TargetError, seal
 }
 
 func (w *writing) release() error {
-	if err := w.tx.ReleaseSlot(w.claim.lease); err != nil {
+	if err := w.tx.ReleaseSlot(w.claim.Lease()); err != nil {
 		return fmt.Errorf("release slot: %w", err)
 	}
 	return nil
@@ -284,7 +287,7 @@ func (w *writing) release() error {
 
 // Release frees the slot where nothing else is to be written.
 func (c *Claim) Release(ctx context.Context) error {
-	return c.service.store.Update(ctx, func(tx store.Tx) error { return tx.ReleaseSlot(c.lease) })
+	return c.service.store.Update(ctx, func(tx store.Tx) error { return tx.ReleaseSlot(c.Lease()) })
 }
 
 // backoff is the pause before try n (from 1): 1 s doubled up to a minute, and

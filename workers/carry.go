@@ -1,0 +1,207 @@
+package workers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"lockstep"
+	"lockstep/keeper"
+	"lockstep/rotators"
+	"lockstep/runs"
+)
+
+// errSettled ends the carrying of a Run: all that is to be done now is in the
+// store.
+var errSettled = errors.New("settled")
+
+// carrier carries one claim.
+type carrier struct {
+	pool    *Pool
+	claim   *runs.Claim
+	rotator rotators.Rotator
+	values  keeper.EngineValues
+	// callEnds is when the present call to the target must be over, in unix
+	// nanoseconds; the heartbeat stops some time after it.
+	callEnds atomic.Int64
+	log      *slog.Logger
+}
+
+// run carries a Run as far as it goes now.
+func (p *Pool) run(ctx context.Context, id lockstep.RunID, holder string) error {
+	claim, err := p.cfg.Engine.Claim(ctx, id, holder)
+	if err != nil {
+		return err
+	}
+	c := p.carrier(claim)
+	ctx, stop := c.heartbeat(ctx)
+	defer stop()
+	for {
+		err := c.advance(ctx)
+		switch {
+		case errors.Is(err, errSettled):
+			return nil
+		case errors.Is(err, lockstep.ErrConflict):
+			err = c.overtaken(ctx)
+			if errors.Is(err, errSettled) {
+				return nil
+			}
+		}
+		if err != nil {
+			return fmt.Errorf("carry run %s: %w", id, err)
+		}
+	}
+}
+
+func (p *Pool) carrier(claim *runs.Claim) *carrier {
+	c := &carrier{pool: p, claim: claim, log: p.log.With("secret", claim.Secret.Name)}
+	if claim.Run != nil {
+		c.log = c.log.With("run", claim.Run.ID)
+	}
+	c.callEnds.Store(time.Now().Add(p.cfg.CallTimeout).UnixNano())
+	return c
+}
+
+// heartbeat extends the lease at a third of its length, until stop is called,
+// the lease is lost (then the returned context is cancelled), or a call to the
+// target is long overdue.
+func (c *carrier) heartbeat(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		tick := time.NewTicker(c.pool.cfg.Engine.LeaseLength() / 3)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case now := <-tick.C:
+				if now.UnixNano() > c.callEnds.Load()+int64(c.pool.cfg.CallTimeout) {
+					return // the lease runs out, and another takes over
+				}
+				if err := c.claim.Extend(ctx); errors.Is(err, lockstep.ErrFenced) {
+					cancel(err)
+					return
+				}
+			}
+		}
+	})
+	return ctx, func() { cancel(nil); wg.Wait() }
+}
+
+// advance does the next thing that the Run's state asks for.
+func (c *carrier) advance(ctx context.Context) error {
+	run := c.claim.Run
+	if run.State != lockstep.RunUndo && run.Stop != lockstep.StopNone {
+		return c.decided(c.claim.Stop(ctx, run.Stop, run.StopReason))
+	}
+	if err := c.prepare(ctx); err != nil {
+		return err
+	}
+	switch run.State {
+	case lockstep.RunQueued, lockstep.RunCreated:
+		if run.TestOnly {
+			return c.testOnly(ctx)
+		}
+		return c.create(ctx)
+	case lockstep.RunSetting:
+		return c.set(ctx)
+	case lockstep.RunSet:
+		return c.test(ctx)
+	case lockstep.RunTested:
+		return c.finish(ctx)
+	case lockstep.RunUndo:
+		return c.undo(ctx)
+	}
+	return errSettled
+}
+
+// overtaken is what follows when a guard did not hold: the Run was asked to
+// stop, or AWSCURRENT was moved by hand.
+func (c *carrier) overtaken(ctx context.Context) error {
+	return c.decided(c.claim.Stop(ctx, lockstep.StopSuperseded, "AWSCURRENT was moved by hand while the run was under way"))
+}
+
+// decided goes on, or settles, as the engine decided.
+func (c *carrier) decided(d runs.Decision, err error) error {
+	if err != nil {
+		return err
+	}
+	if d == runs.Undo {
+		return nil
+	}
+	return errSettled
+}
+
+// prepare finds the rotator and opens the values, anew for each advance, since
+// hands may move labels at any time.
+func (c *carrier) prepare(ctx context.Context) error {
+	rotation := c.claim.Secret.Rotation
+	if rotation == nil {
+		return c.fail(ctx, permanent(fmt.Errorf("secret has no rotation: %w", lockstep.ErrState), "turn rotation on"))
+	}
+	rotator, err := c.pool.cfg.Rotators.Lookup(rotation.Rotator)
+	if err != nil {
+		return c.fail(ctx, permanent(err, "name one of these in RotationLambdaARN"))
+	}
+	c.rotator = rotator
+	pending := c.claim.Version
+	if c.claim.Run != nil {
+		pending = c.claim.Run.Version
+	}
+	c.values, err = c.pool.cfg.Vault.EngineValues(ctx, c.claim.Secret.ID, pending)
+	if errors.Is(err, lockstep.ErrNotFound) {
+		return c.fail(ctx, permanent(err, "create that secret, or correct masterarn in the value"))
+	}
+	if err != nil {
+		return fmt.Errorf("open values: %w", err)
+	}
+	return nil
+}
+
+// permanent is a fault that a person must mend, found before any call.
+func permanent(err error, hint string) *lockstep.TargetError {
+	return &lockstep.TargetError{Outcome: lockstep.NotApplied, Fault: lockstep.FaultPermanent, Hint: hint, Err: err}
+}
+
+// fail writes down that the open Step failed.
+func (c *carrier) fail(ctx context.Context, te *lockstep.TargetError) error {
+	c.log.WarnContext(ctx, "step failed", "state", c.claim.Run.State, "outcome", te.Outcome.String(), "error", te.Error(), "hint", te.Hint)
+	if c.claim.Run.State == lockstep.RunUndo {
+		if err := c.claim.UndoFailed(ctx, te); err != nil {
+			return err
+		}
+		return errSettled
+	}
+	return c.decided(c.claim.Failed(ctx, te))
+}
+
+// request is what the rotator is asked about now.
+func (c *carrier) request() *rotators.Request {
+	v := c.values
+	return &rotators.Request{
+		ARN: v.Secret.ARN, Name: v.Secret.Name, Version: c.version(),
+		Pending: v.Pending, Current: v.Current, Live: v.Live, Admin: v.Admin,
+		Guard: rotators.Guard{Fence: c.claim.Lease().Fence, NotAfter: c.claim.NotAfter},
+	}
+}
+
+func (c *carrier) version() lockstep.VersionID {
+	if c.claim.Run != nil {
+		return c.claim.Run.Version
+	}
+	return c.claim.Version
+}
+
+// call bounds one call to the target.
+func (c *carrier) call(ctx context.Context, fn func(ctx context.Context) error) error {
+	limit := c.pool.cfg.CallTimeout
+	c.callEnds.Store(time.Now().Add(limit).UnixNano())
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	return fn(ctx)
+}

@@ -1,0 +1,145 @@
+package workers
+
+import (
+	"context"
+	"fmt"
+
+	"lockstep"
+	"lockstep/rotators"
+	"lockstep/store"
+)
+
+// retire removes the credential of an old Version at the target.
+func (p *Pool) retire(ctx context.Context, id lockstep.SecretID, version lockstep.VersionID, holder string) error {
+	claim, err := p.cfg.Engine.ClaimRetire(ctx, id, version, holder)
+	if err != nil {
+		return err
+	}
+	c := p.carrier(claim)
+	ctx, stop := c.heartbeat(ctx)
+	defer stop()
+	if err := c.prepareAside(ctx); err != nil {
+		return claim.RetireFailed(ctx, lockstep.AsTargetError(err))
+	}
+	if err := c.removeOld(ctx); err != nil {
+		te := lockstep.AsTargetError(err)
+		c.log.WarnContext(ctx, "old credential not removed", "version", version, "error", te.Error(), "hint", te.Hint)
+		return claim.RetireFailed(ctx, te)
+	}
+	if err := claim.Retired(ctx); err != nil {
+		return fmt.Errorf("note retirement: %w", err)
+	}
+	c.log.InfoContext(ctx, "old credential removed", "version", version)
+	return nil
+}
+
+// removeOld raises the marker, removes the old credential, and sees that
+// AWSCURRENT still logs in.
+func (c *carrier) removeOld(ctx context.Context) error {
+	retirer, ok := c.rotator.(rotators.Retirer)
+	if !ok {
+		return permanent(fmt.Errorf("this rotator cannot remove an old credential: %w", lockstep.ErrInvalid), "set the retirement policy to next-run")
+	}
+	if err := c.raise(ctx); err != nil {
+		return err
+	}
+	old := c.values.Pending // the Version that the claim is about
+	r := c.request()
+	r.Pending = lockstep.Value{}
+	if err := c.call(ctx, func(ctx context.Context) error { return retirer.Retire(ctx, r, old) }); err != nil {
+		return err
+	}
+	if err := c.login(ctx, c.values.Current); err != nil {
+		return notChanged(err)
+	}
+	return nil
+}
+
+// prepareAside is prepare for claims without a Run: its failures are returned.
+func (c *carrier) prepareAside(ctx context.Context) error {
+	rotation := c.claim.Secret.Rotation
+	if rotation == nil {
+		return permanent(fmt.Errorf("secret has no rotation: %w", lockstep.ErrState), "turn rotation on")
+	}
+	var err error
+	if c.rotator, err = c.pool.cfg.Rotators.Lookup(rotation.Rotator); err != nil {
+		return permanent(err, "")
+	}
+	c.values, err = c.pool.cfg.Vault.EngineValues(ctx, c.claim.Secret.ID, c.claim.Version)
+	if err != nil {
+		return &lockstep.TargetError{Outcome: lockstep.NotApplied, Err: fmt.Errorf("open values: %w", err)}
+	}
+	return nil
+}
+
+// verify sees whether AWSCURRENT logs in, and sets it again if the target
+// refuses it. Labels stay where they are.
+func (p *Pool) verify(ctx context.Context, id lockstep.SecretID, holder string) error {
+	claim, err := p.cfg.Engine.ClaimVerify(ctx, id, holder)
+	if err != nil {
+		return err
+	}
+	c := p.carrier(claim)
+	ctx, stop := c.heartbeat(ctx)
+	defer stop()
+	repaired, err := c.verifyCurrent(ctx)
+	if err != nil {
+		te := lockstep.AsTargetError(err)
+		c.log.WarnContext(ctx, "AWSCURRENT is not verified", "error", te.Error(), "hint", te.Hint)
+		return claim.VerifyFailed(ctx, te)
+	}
+	note := ""
+	if repaired {
+		note = "the target refused AWSCURRENT; it was set there again"
+	}
+	return claim.Verified(ctx, note)
+}
+
+func (c *carrier) verifyCurrent(ctx context.Context) (repaired bool, err error) {
+	if err := c.prepareAside(ctx); err != nil {
+		return false, err
+	}
+	c.values.Pending = lockstep.Value{} // a verify has no pending value
+	if err := c.raise(ctx); err != nil {
+		return false, err
+	}
+	return c.restoreCurrent(ctx)
+}
+
+// plan answers a dry run. It changes nothing and takes no slot.
+func (p *Pool) plan(ctx context.Context, id lockstep.SecretID, plan string) error {
+	answer, err := p.makePlan(ctx, id)
+	return p.cfg.Engine.AnswerPlan(ctx, plan, func(row *store.Plan) {
+		row.Actions = answer.Actions
+		for _, problem := range answer.Problems {
+			row.Problems = append(row.Problems, store.PlanProblem{Step: problem.Step, Problem: problem.Problem, Hint: problem.Hint})
+		}
+		if err != nil {
+			row.Error = err.Error()
+		}
+	})
+}
+
+func (p *Pool) makePlan(ctx context.Context, id lockstep.SecretID) (rotators.Plan, error) {
+	values, err := p.cfg.Vault.EngineValues(ctx, id, "")
+	if err != nil {
+		return rotators.Plan{}, fmt.Errorf("open values: %w", err)
+	}
+	if values.Secret.Rotation == nil {
+		return rotators.Plan{}, fmt.Errorf("secret has no rotation: %w", lockstep.ErrState)
+	}
+	rotator, err := p.cfg.Rotators.Lookup(values.Secret.Rotation.Rotator)
+	if err != nil {
+		return rotators.Plan{}, err
+	}
+	planner, ok := rotator.(rotators.Planner)
+	if !ok {
+		return rotators.Plan{}, fmt.Errorf("rotator %s has no dry run: %w", values.Secret.Rotation.Rotator, lockstep.ErrInvalid)
+	}
+	ctx, cancel := context.WithTimeout(ctx, p.cfg.CallTimeout)
+	defer cancel()
+	return planner.Plan(ctx, &rotators.Request{
+		ARN: values.Secret.ARN, Name: values.Secret.Name,
+		Current: values.Current, Live: values.Live, Admin: values.Admin,
+	})
+}
