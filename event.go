@@ -23,7 +23,6 @@ const (
 	// EventRetireFailed: the old credential could not be removed; it is tried
 	// again.
 	EventRetireFailed EventType = "version.retire-failed"
-	EventRunQueued    EventType = "run.queued"
 	EventRunWaiting   EventType = "run.waiting"
 	EventRunRetrying  EventType = "run.retrying"
 	EventRunSucceeded EventType = "run.succeeded"
@@ -41,7 +40,7 @@ func EventTypes() []EventType {
 	return []EventType{
 		EventSecretCreated, EventSecretDeleted, EventSecretRestored, EventSecretPurged,
 		EventVersionCurrent, EventVersionRetired, EventRetireFailed,
-		EventRunQueued, EventRunWaiting, EventRunRetrying,
+		EventRunWaiting, EventRunRetrying,
 		EventRunSucceeded, EventRunFailed, EventRunCancelled, EventRunLost,
 		EventVerified, EventDrift,
 	}

@@ -58,3 +58,8 @@ func EventSubject(e *Event) string {
 func JobSubject(account AccountID, region Region, pool, kind, name string) string {
 	return fmt.Sprintf("%s.%s.%s.%s.%s.%s", JobSubjectPrefix, account, region, pool, kind, SecretKey(name))
 }
+
+// LoginAudience is the audience of the login tokens with which NATS clients
+// prove that they hold an access key: a token made for anything else is
+// refused.
+const LoginAudience = "lockstep"

@@ -222,3 +222,19 @@ func randomKey() ([]byte, error) {
 	}
 	return k, nil
 }
+
+// Initialised tells whether anything was ever sealed in a store, so that its
+// root key must exist.
+func Initialised(ctx context.Context, s store.Store) (bool, error) {
+	err := s.View(ctx, func(tx store.ReadTx) error {
+		_, err := tx.Setting(digestSetting)
+		return err
+	})
+	if errors.Is(err, lockstep.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look for sealed values: %w", err)
+	}
+	return true, nil
+}

@@ -3,7 +3,9 @@
 -- Times are integer microseconds since 1970 in UTC; 0 means "not set".
 -- The columns named *_due are derived by the code from the columns they sum up
 -- and are NULL where nothing is due, so that each partial index holds exactly
--- what somebody waits for.
+-- what somebody waits for. name_key is "account/region/name", NULL once the
+-- Secret is gone: names are unique among those that are not, and a planner
+-- without statistics has no other index to look a name up in.
 
 CREATE TABLE secrets (
     id              INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -28,10 +30,11 @@ CREATE TABLE secrets (
     next_rotation   BIGINT  NOT NULL DEFAULT 0,
     unverified      BOOLEAN NOT NULL DEFAULT FALSE,
     event_seq       BIGINT  NOT NULL DEFAULT 0,
+    name_key        TEXT UNIQUE,
     rotation_due    BIGINT,
     purge_due       BIGINT
 );
-CREATE UNIQUE INDEX secrets_name     ON secrets (account, region, name) WHERE NOT gone;
+CREATE INDEX        secrets_name     ON secrets (account, region, name, id) WHERE NOT gone;
 CREATE INDEX        secrets_created  ON secrets (account, region, created, id) WHERE NOT gone;
 CREATE INDEX        secrets_changed  ON secrets (account, region, changed, id) WHERE NOT gone;
 CREATE INDEX        secrets_accessed ON secrets (account, region, accessed, id) WHERE NOT gone;

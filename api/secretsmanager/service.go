@@ -1,0 +1,240 @@
+// Package secretsmanager is AWS Secrets Manager's API (version 2017-10-17)
+// over keeper and runs: it reads and checks each action's input as AWS does,
+// asks whether the caller may, has the work done, and writes the output with
+// the fields that AWS sends, no more and no fewer.
+//
+// The order of checks is AWS's and matters to clients: the body's form
+// (SerializationException), the limits of the fields (ValidationException),
+// names and tokens, and only then whether the Secret exists.
+//
+// Replication is not built; its three actions, and a creation that asks for
+// replicas, say so (InvalidRequestException).
+package secretsmanager
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"time"
+
+	"lockstep"
+	"lockstep/api/awsjson"
+	"lockstep/auth"
+	"lockstep/keeper"
+	"lockstep/runs"
+	"lockstep/store"
+)
+
+// TargetPrefix stands before the action in X-Amz-Target.
+const TargetPrefix = "secretsmanager"
+
+// Values reads and writes values; keeper.Keeper does.
+type Values interface {
+	Create(ctx context.Context, in keeper.CreateInput) (keeper.WriteOutput, error)
+	Put(ctx context.Context, ref keeper.Ref, in keeper.PutInput) (keeper.WriteOutput, error)
+	Update(ctx context.Context, ref keeper.Ref, in keeper.UpdateInput) (keeper.WriteOutput, error)
+	Get(ctx context.Context, ref keeper.Ref, in keeper.GetInput) (keeper.GetOutput, error)
+}
+
+// Catalogue tells what there is, without values; keeper.Keeper does.
+type Catalogue interface {
+	Describe(ctx context.Context, ref keeper.Ref) (keeper.Description, error)
+	List(ctx context.Context, q store.SecretQuery) ([]keeper.Description, error)
+	ListVersions(ctx context.Context, ref keeper.Ref) (keeper.VersionList, error)
+}
+
+// Lifecycle moves labels and ends or revives Secrets; keeper.Keeper does.
+type Lifecycle interface {
+	MoveStage(ctx context.Context, ref keeper.Ref, in keeper.MoveStageInput) (keeper.Description, error)
+	Delete(ctx context.Context, ref keeper.Ref, in keeper.DeleteInput) (keeper.Description, error)
+	Restore(ctx context.Context, ref keeper.Ref) (keeper.Description, error)
+}
+
+// Attributes changes what hangs on a Secret; keeper.Keeper does.
+type Attributes interface {
+	Tag(ctx context.Context, ref keeper.Ref, tags []lockstep.Tag) error
+	Untag(ctx context.Context, ref keeper.Ref, keys []string) error
+	PutPolicy(ctx context.Context, ref keeper.Ref, document string) (keeper.Description, error)
+	DeletePolicy(ctx context.Context, ref keeper.Ref) (keeper.Description, error)
+}
+
+// Keeper is all that the API needs of keeper.Keeper.
+type Keeper interface {
+	Values
+	Catalogue
+	Lifecycle
+	Attributes
+}
+
+// Rotations starts and ends rotations; runs.Service does.
+type Rotations interface {
+	Rotate(ctx context.Context, ref keeper.Ref, in runs.RotateInput) (runs.RotateOutput, error)
+	CancelRotation(ctx context.Context, ref keeper.Ref) (runs.RotateOutput, error)
+}
+
+// Guard says whether a caller may do something; auth.Guard does.
+type Guard interface {
+	Authorize(ctx context.Context, q auth.Question) error
+}
+
+// Config is what a Service needs.
+type Config struct {
+	// Keeper, Rotations and Guard are required.
+	Keeper    Keeper
+	Rotations Rotations
+	Guard     Guard
+	// PageKey protects NextToken. All nodes of an installation share it. Nil
+	// draws one, and tokens then end with the process.
+	PageKey []byte
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
+}
+
+// Service carries out the actions. It is safe for concurrent use.
+type Service struct {
+	keeper    Keeper
+	rotations Rotations
+	guard     Guard
+	pages     *pages
+	now       func() time.Time
+	actions   map[string]action
+}
+
+// New makes a Service. Errors: ErrInvalid if a required field is missing.
+func New(c Config) (*Service, error) {
+	if c.Keeper == nil || c.Rotations == nil || c.Guard == nil {
+		return nil, fmt.Errorf("secretsmanager config: Keeper, Rotations and Guard are required: %w", lockstep.ErrInvalid)
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if len(c.PageKey) == 0 {
+		c.PageKey = make([]byte, 32)
+		if _, err := rand.Read(c.PageKey); err != nil {
+			return nil, fmt.Errorf("draw the key of page tokens: %w", err)
+		}
+	}
+	p, err := newPages(c.PageKey)
+	if err != nil {
+		return nil, err
+	}
+	return &Service{
+		keeper: c.Keeper, rotations: c.Rotations, guard: c.Guard,
+		pages: p, now: c.Now, actions: actions(),
+	}, nil
+}
+
+// Do carries out one action. Errors: *awsjson.Error, which is for the client;
+// any other is a failure of the server.
+func (s *Service) Do(ctx context.Context, call awsjson.Call) (any, error) {
+	act, ok := s.actions[call.Action]
+	if !ok {
+		return nil, awsjson.UnknownOperation()
+	}
+	r := &request{Call: call}
+	out, err := act(ctx, s, r)
+	if err == nil {
+		return out, nil
+	}
+	return nil, answer(s.veil(ctx, r, err), call.Action)
+}
+
+// request is a Call while it is worked on.
+type request struct {
+	awsjson.Call
+	// asked is the SecretId that the action is about.
+	asked string
+}
+
+// action reads, checks and carries out one operation.
+type action func(ctx context.Context, s *Service, r *request) (any, error)
+
+// checked is an input that knows its own limits.
+type checked[I any] interface {
+	*I
+	check() error
+}
+
+// with makes an action of a method and its input type.
+func with[I any, P checked[I]](do func(*Service, context.Context, *request, *I) (any, error)) action {
+	return func(ctx context.Context, s *Service, r *request) (any, error) {
+		in := new(I)
+		if err := awsjson.Decode(r.Body, in); err != nil {
+			return nil, err
+		}
+		if err := P(in).check(); err != nil {
+			return nil, err
+		}
+		return do(s, ctx, r, in)
+	}
+}
+
+// actions is the table of the API.
+func actions() map[string]action {
+	return map[string]action{
+		"BatchGetSecretValue":          with((*Service).batchGet),
+		"CancelRotateSecret":           with((*Service).cancelRotate),
+		"CreateSecret":                 with((*Service).create),
+		"DeleteResourcePolicy":         with((*Service).deletePolicy),
+		"DeleteSecret":                 with((*Service).delete),
+		"DescribeSecret":               with((*Service).describe),
+		"GetRandomPassword":            with((*Service).randomPassword),
+		"GetResourcePolicy":            with((*Service).getPolicy),
+		"GetSecretValue":               with((*Service).get),
+		"ListSecretVersionIds":         with((*Service).listVersions),
+		"ListSecrets":                  with((*Service).list),
+		"PutResourcePolicy":            with((*Service).putPolicy),
+		"PutSecretValue":               with((*Service).put),
+		"RemoveRegionsFromReplication": with((*Service).removeRegions),
+		"ReplicateSecretToRegions":     with((*Service).replicate),
+		"RestoreSecret":                with((*Service).restore),
+		"RotateSecret":                 with((*Service).rotate),
+		"StopReplicationToReplica":     with((*Service).stopReplication),
+		"TagResource":                  with((*Service).tag),
+		"UntagResource":                with((*Service).untag),
+		"UpdateSecret":                 with((*Service).update),
+		"UpdateSecretVersionStage":     with((*Service).moveStage),
+		"ValidateResourcePolicy":       with((*Service).validatePolicy),
+	}
+}
+
+// ref names the Secret for keeper and runs, together with the question whether
+// the caller may do the request's action to it.
+func (s *Service) ref(ctx context.Context, r *request, id *string) keeper.Ref {
+	r.asked = *id
+	return s.refFor(ctx, r, *id, r.Action)
+}
+
+func (s *Service) refFor(ctx context.Context, r *request, id, action string) keeper.Ref {
+	return keeper.Ref{Owner: r.Caller.Owner(), ID: id, Allow: func(sec *lockstep.Secret) error {
+		return s.guard.Authorize(ctx, auth.Question{
+			Caller: r.Caller, Action: TargetPrefix + ":" + action, Resource: string(sec.ARN), Secret: sec,
+		})
+	}}
+}
+
+// mayOn asks about a resource that is no existing Secret.
+func (s *Service) mayOn(ctx context.Context, r *request, resource string) error {
+	return s.guard.Authorize(ctx, auth.Question{Caller: r.Caller, Action: TargetPrefix + ":" + r.Action, Resource: resource})
+}
+
+// veil keeps who may not touch a name from learning that nothing has it.
+func (s *Service) veil(ctx context.Context, r *request, err error) error {
+	if r.asked == "" || !errors.Is(err, keeper.ErrNoSecret) {
+		return err
+	}
+	if denied := s.mayOn(ctx, r, arnFor(r.Caller, r.asked)); denied != nil {
+		return denied
+	}
+	return err
+}
+
+// arnFor is the ARN that a SecretId stands for, without the random suffix if
+// the client did not give it.
+func arnFor(c auth.Caller, id string) string {
+	if _, ok := lockstep.ParseSecretARN(id); ok {
+		return id
+	}
+	return fmt.Sprintf("arn:aws:secretsmanager:%s:%s:secret:%s", c.Region, c.Account, id)
+}

@@ -1,0 +1,265 @@
+// Package v1 is Lockstep's own API for what AWS's has no words for: runs and
+// their steps, schedules with all their settings, dry runs, events, checks. It
+// is REST with JSON: durations are text ("90s", "1h30m"), times RFC 3339 in
+// UTC, what is not set is left out. Package api has verified the signature
+// before a request comes here.
+//
+// The routes stand in one table, from which requests are dispatched; the
+// OpenAPI document (GET /v1/openapi.json) describes the same routes, and a test
+// holds the two together.
+//
+// Errors have a code for programs, a message for people and, where there is
+// one, a hint that says what to do next.
+package v1
+
+import (
+	"context"
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"lockstep"
+	"lockstep/auth"
+	"lockstep/keeper"
+	"lockstep/runs"
+	"lockstep/store"
+)
+
+//go:embed openapi.json
+var openAPI []byte
+
+// Secrets resolves names; keeper.Keeper does.
+type Secrets interface {
+	Describe(ctx context.Context, ref keeper.Ref) (keeper.Description, error)
+}
+
+// History tells of Runs, Events and broken invariants; runs.Service does.
+type History interface {
+	Runs(ctx context.Context, q store.RunQuery) ([]runs.History, error)
+	Run(ctx context.Context, owner store.Owner, id lockstep.RunID) (runs.History, error)
+	Events(ctx context.Context, ref keeper.Ref, after uint64, limit int) ([]lockstep.Event, error)
+	Check(ctx context.Context) ([]store.Violation, error)
+}
+
+// Rotations sets Rotations and asks for dry runs; runs.Service does.
+type Rotations interface {
+	Configure(ctx context.Context, ref keeper.Ref, in runs.RotateInput) (*lockstep.Secret, error)
+	Plan(ctx context.Context, ref keeper.Ref) (*store.Plan, error)
+	PlanResult(ctx context.Context, owner store.Owner, id string) (*store.Plan, error)
+}
+
+// Changes wakes whoever waits for a dry run; a store.Store does.
+type Changes interface {
+	Subscribe(topic store.Topic) (ch <-chan struct{}, cancel func())
+}
+
+// Guard says whether a caller may do something; auth.Guard does.
+type Guard interface {
+	Authorize(ctx context.Context, q auth.Question) error
+}
+
+// Status is what the server says of itself.
+type Status struct {
+	// Version of the program.
+	Version string
+	// Regions served; the first is home.
+	Regions []string
+	// NATSURL is where applications listen for events; empty if nowhere.
+	NATSURL string
+}
+
+// Config is what an API needs; all fields but Status are required.
+type Config struct {
+	Secrets   Secrets
+	History   History
+	Rotations Rotations
+	Changes   Changes
+	Guard     Guard
+	Status    Status
+}
+
+// API answers the requests under /v1. It is safe for concurrent use.
+type API struct {
+	config Config
+	routes []route
+}
+
+// New makes an API. Errors: ErrInvalid if a required field is missing.
+func New(c Config) (*API, error) {
+	if c.Secrets == nil || c.History == nil || c.Rotations == nil || c.Changes == nil || c.Guard == nil {
+		return nil, fmt.Errorf("v1 config: everything but Status is required: %w", lockstep.ErrInvalid)
+	}
+	return &API{config: c, routes: routes()}, nil
+}
+
+// route is one operation of the API.
+type route struct {
+	method  string
+	pattern string // at most one {id}, at the end
+	action  string
+	status  int
+	handle  func(*API, context.Context, call) (any, error)
+}
+
+func routes() []route {
+	return []route{
+		{http.MethodGet, "/v1/runs", "ListRuns", http.StatusOK, (*API).listRuns},
+		{http.MethodGet, "/v1/runs/{id}", "GetRun", http.StatusOK, (*API).getRun},
+		{http.MethodGet, "/v1/rotation", "GetRotation", http.StatusOK, (*API).getRotation},
+		{http.MethodPut, "/v1/rotation", "PutRotation", http.StatusOK, (*API).putRotation},
+		{http.MethodPost, "/v1/plans", "CreatePlan", http.StatusAccepted, (*API).createPlan},
+		{http.MethodGet, "/v1/plans/{id}", "GetPlan", http.StatusOK, (*API).getPlan},
+		{http.MethodGet, "/v1/events", "ListEvents", http.StatusOK, (*API).listEvents},
+		{http.MethodGet, "/v1/check", "Check", http.StatusOK, (*API).check},
+		{http.MethodGet, "/v1/status", "GetStatus", http.StatusOK, (*API).status},
+		{http.MethodGet, "/v1/openapi.json", "GetOpenAPI", http.StatusOK, (*API).openAPI},
+	}
+}
+
+// actionPrefix stands before the names of this API's actions in policies.
+const actionPrefix = "lockstep:"
+
+// call is one request on its way through a route.
+type call struct {
+	*http.Request
+	caller auth.Caller
+	action string
+	id     string
+}
+
+// Serve answers one authenticated request. It returns the action's name for
+// the log, and an error instead of an answer: an *Error is for the client, any
+// other a failure of the server.
+func (a *API) Serve(w http.ResponseWriter, r *http.Request, caller auth.Caller) (string, error) {
+	rt, id, err := a.find(r)
+	if err != nil {
+		return "", err
+	}
+	c := call{Request: r, caller: caller, action: actionPrefix + rt.action, id: id}
+	out, err := rt.handle(a, r.Context(), c)
+	if err != nil {
+		return c.action, answer(err)
+	}
+	body, err := json.Marshal(out)
+	if err != nil {
+		return c.action, fmt.Errorf("marshal the answer: %w", err)
+	}
+	send(w, rt.status, body)
+	return c.action, nil
+}
+
+func (a *API) find(r *http.Request) (route, string, error) {
+	var allowed []string
+	for _, rt := range a.routes {
+		id, ok := matchPath(rt.pattern, r.URL.Path)
+		if !ok {
+			continue
+		}
+		if rt.method == r.Method {
+			return rt, id, nil
+		}
+		allowed = append(allowed, rt.method)
+	}
+	if len(allowed) > 0 {
+		return route{}, "", &Error{Status: http.StatusMethodNotAllowed, Code: "MethodNotAllowed",
+			Message: "This path does not take " + r.Method + ".", Hint: "Use " + strings.Join(allowed, " or ") + "."}
+	}
+	return route{}, "", &Error{Status: http.StatusNotFound, Code: "NotFound",
+		Message: "There is no such path.", Hint: "GET /v1/openapi.json describes all paths."}
+}
+
+// matchPath compares a path with a pattern; {id} takes one part, not empty.
+func matchPath(pattern, path string) (id string, ok bool) {
+	const parameter = "{id}"
+	stem, parametric := strings.CutSuffix(pattern, parameter)
+	if !parametric {
+		return "", pattern == path
+	}
+	id, ok = strings.CutPrefix(path, stem)
+	return id, ok && id != "" && !strings.Contains(id, "/")
+}
+
+// ref names the Secret of the query parameter "secret", together with the
+// question whether the caller may do this to it.
+func (a *API) ref(ctx context.Context, c call) (keeper.Ref, error) {
+	name := c.URL.Query().Get("secret")
+	if name == "" {
+		return keeper.Ref{}, invalid("The query parameter \"secret\" is missing.", "Give the secret's name or ARN.")
+	}
+	return keeper.Ref{Owner: c.caller.Owner(), ID: name, Allow: func(s *lockstep.Secret) error { return a.may(ctx, c, s) }}, nil
+}
+
+// may asks about a Secret, or with nil about no resource in particular.
+func (a *API) may(ctx context.Context, c call, s *lockstep.Secret) error {
+	q := auth.Question{Caller: c.caller, Action: c.action, Resource: "*", Secret: s}
+	if s != nil {
+		q.Resource = string(s.ARN)
+	}
+	return a.config.Guard.Authorize(ctx, q)
+}
+
+// Error is what a client is told.
+type Error struct {
+	Status  int    `json:"-"`
+	Code    string `json:"code"`
+	Message string `json:"message"`
+	// Hint is the next step; may be empty.
+	Hint string `json:"hint,omitempty"`
+}
+
+func (e *Error) Error() string { return e.Code + ": " + e.Message }
+
+// Internal is the answer to a failure of the server: it tells nothing.
+func Internal() *Error {
+	return &Error{Status: http.StatusInternalServerError, Code: "InternalError",
+		Message: "The server failed.", Hint: "Its log says why, under the request's id (header x-amzn-RequestId)."}
+}
+
+// WriteError answers with an error.
+func WriteError(w http.ResponseWriter, e *Error) {
+	body, _ := json.Marshal(e) // text alone always marshals
+	send(w, e.Status, body)
+}
+
+func send(w http.ResponseWriter, status int, body []byte) {
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_, _ = w.Write(body) // the client is gone; there is nobody to tell
+}
+
+func invalid(message, hint string) *Error {
+	return &Error{Status: http.StatusBadRequest, Code: "Invalid", Message: message, Hint: hint}
+}
+
+// answer is the table from the domain's errors to statuses and codes.
+func answer(err error) error {
+	for _, row := range []struct {
+		kind   error
+		status int
+		code   string
+	}{
+		{lockstep.ErrNotFound, http.StatusNotFound, "NotFound"},
+		{lockstep.ErrDenied, http.StatusForbidden, "Denied"},
+		{lockstep.ErrExists, http.StatusConflict, "Exists"},
+		{lockstep.ErrState, http.StatusConflict, "State"},
+		{lockstep.ErrInvalid, http.StatusBadRequest, "Invalid"},
+		{lockstep.ErrUnknownRotator, http.StatusBadRequest, "UnknownRotator"},
+	} {
+		if !errors.Is(err, row.kind) {
+			continue
+		}
+		var refusal *lockstep.Refusal
+		switch {
+		case errors.As(err, &refusal):
+			return &Error{Status: row.status, Code: row.code, Message: refusal.Message}
+		case row.status == http.StatusBadRequest:
+			return &Error{Status: row.status, Code: row.code, Message: err.Error()}
+		}
+	}
+	return err
+}

@@ -1,0 +1,155 @@
+package v1
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	"lockstep"
+	"lockstep/api/awsjson"
+	"lockstep/runs"
+)
+
+// scheduleBody is a Schedule on the wire.
+type scheduleBody struct {
+	Expression string `json:"expression,omitempty"`
+	AfterDays  int64  `json:"afterDays,omitempty"`
+	Duration   string `json:"duration,omitempty"`
+	TimeZone   string `json:"timeZone,omitempty"`
+	Jitter     string `json:"jitter,omitempty"`
+	CatchUp    string `json:"catchUp,omitempty"`
+}
+
+// retirementBody is a Retirement on the wire.
+type retirementBody struct {
+	After string `json:"after,omitempty"`
+	Delay string `json:"delay,omitempty"`
+}
+
+type rotationOutput struct {
+	Secret       secretName      `json:"secret"`
+	Enabled      bool            `json:"enabled"`
+	Rotator      string          `json:"rotator,omitempty"`
+	RotatorARN   string          `json:"rotatorArn,omitempty"`
+	Schedule     *scheduleBody   `json:"schedule,omitempty"`
+	Retirement   *retirementBody `json:"retirement,omitempty"`
+	NextRotation time.Time       `json:"nextRotation,omitzero"`
+	LastRotated  time.Time       `json:"lastRotated,omitzero"`
+}
+
+func showRotation(s *lockstep.Secret) rotationOutput {
+	out := rotationOutput{Secret: nameOf(s), LastRotated: s.LastRotated.UTC()}
+	r := s.Rotation
+	if r == nil {
+		return out
+	}
+	out.Enabled, out.Rotator, out.RotatorARN = r.Enabled, r.Rotator, r.RotatorARN
+	after := r.Retirement.After
+	if after == "" {
+		after = lockstep.RetireNextRun
+	}
+	out.Retirement = &retirementBody{After: string(after), Delay: durationText(r.Retirement.Delay)}
+	if plan := r.Schedule; !plan.IsZero() {
+		out.Schedule = &scheduleBody{
+			Expression: plan.Expression, AfterDays: int64(plan.AfterDays), Duration: plan.Duration,
+			TimeZone: plan.TimeZone, Jitter: durationText(plan.Jitter), CatchUp: plan.CatchUp,
+		}
+	}
+	if r.Enabled {
+		out.NextRotation = s.NextRotation.UTC()
+	}
+	return out
+}
+
+func durationText(d time.Duration) string {
+	if d == 0 {
+		return ""
+	}
+	return d.String()
+}
+
+func (a *API) getRotation(ctx context.Context, c call) (any, error) {
+	ref, err := a.ref(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	d, err := a.config.Secrets.Describe(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	return showRotation(d.Secret), nil
+}
+
+// rotationInput is what PUT sets. What is absent stays as it is; a schedule or
+// retirement that is there replaces the stored one as a whole.
+type rotationInput struct {
+	Rotator    *string         `json:"rotator"`
+	Schedule   *scheduleBody   `json:"schedule"`
+	Retirement *retirementBody `json:"retirement"`
+}
+
+func (a *API) putRotation(ctx context.Context, c call) (any, error) {
+	ref, err := a.ref(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	in, err := readRotation(c)
+	if err != nil {
+		return nil, err
+	}
+	s, err := a.config.Rotations.Configure(ctx, ref, in)
+	if err != nil {
+		return nil, err
+	}
+	return showRotation(s), nil
+}
+
+func readRotation(c call) (runs.RotateInput, error) {
+	body, err := io.ReadAll(c.Body) // in memory already, under the signature's limit
+	if err != nil {
+		return runs.RotateInput{}, err
+	}
+	var in rotationInput
+	if err := awsjson.DecodeKnown(body, &in); err != nil {
+		return runs.RotateInput{}, unreadable(err)
+	}
+	out := runs.RotateInput{RotatorARN: in.Rotator}
+	if in.Schedule != nil {
+		jitter, err := durationOf("schedule.jitter", in.Schedule.Jitter)
+		if err != nil {
+			return out, err
+		}
+		out.Schedule = &lockstep.Schedule{
+			Expression: in.Schedule.Expression, AfterDays: int(in.Schedule.AfterDays), Duration: in.Schedule.Duration,
+			TimeZone: in.Schedule.TimeZone, Jitter: jitter, CatchUp: in.Schedule.CatchUp,
+		}
+	}
+	if in.Retirement != nil {
+		delay, err := durationOf("retirement.delay", in.Retirement.Delay)
+		if err != nil {
+			return out, err
+		}
+		out.Retirement = &lockstep.Retirement{After: lockstep.RetireAfter(in.Retirement.After), Delay: delay}
+	}
+	return out, nil
+}
+
+func unreadable(err error) error {
+	var bad *awsjson.Error
+	if errors.As(err, &bad) {
+		return invalid(bad.Message, "")
+	}
+	return err
+}
+
+func durationOf(field, given string) (time.Duration, error) {
+	if given == "" {
+		return 0, nil
+	}
+	d, err := time.ParseDuration(given)
+	if err != nil || d < 0 {
+		return 0, invalid("The field \""+field+"\" is not a duration.", "Write it as \"90s\" or \"1h30m\".")
+	}
+	return d, nil
+}

@@ -1,0 +1,144 @@
+package auth
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"lockstep"
+	"lockstep/auth/sigv4"
+	"lockstep/store"
+)
+
+// DirectoryConfig is what a Directory needs.
+type DirectoryConfig struct {
+	// Store and Sealer are required.
+	Store  store.Store
+	Sealer Sealer
+	// CacheFor is how long a key is answered from memory; it bounds how long a
+	// revoked key still works on other nodes. Zero means 10 seconds.
+	CacheFor time.Duration
+	// CacheSize is how many keys are held at most; zero means 4096.
+	CacheSize int
+	// Now is the clock of the cache; nil means time.Now.
+	Now func() time.Time
+}
+
+// Directory finds the identity behind an access key. It is a
+// sigv4.KeyLookup[Principal] and safe for concurrent use.
+type Directory struct {
+	config DirectoryConfig
+
+	mu    sync.Mutex
+	cache map[string]cachedKey
+}
+
+type cachedKey struct {
+	credential sigv4.Credential[Principal]
+	until      time.Time
+}
+
+// The defaults of DirectoryConfig.
+const (
+	defaultCacheFor  = 10 * time.Second
+	defaultCacheSize = 4096
+)
+
+// NewDirectory makes a Directory.
+func NewDirectory(c DirectoryConfig) *Directory {
+	if c.CacheFor <= 0 {
+		c.CacheFor = defaultCacheFor
+	}
+	if c.CacheSize <= 0 {
+		c.CacheSize = defaultCacheSize
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return &Directory{config: c, cache: make(map[string]cachedKey)}
+}
+
+// SecretKey returns the credential of an active access key. Errors:
+// ErrNotFound if there is none or it is not active; ErrSealed, ErrBusy.
+func (d *Directory) SecretKey(ctx context.Context, accessKeyID string) (sigv4.Credential[Principal], error) {
+	if c, ok := d.cached(accessKeyID); ok {
+		return c, nil
+	}
+	// The deadline of the entry counts from before the reading: a key revoked
+	// while it was read is not kept longer than any other.
+	until := d.config.Now().Add(d.config.CacheFor)
+	credential, err := d.read(ctx, accessKeyID)
+	if err != nil {
+		return sigv4.Credential[Principal]{}, err
+	}
+	d.keep(accessKeyID, cachedKey{credential, until})
+	return credential, nil
+}
+
+// Forget drops a key from the cache of this node. Call it when the key was
+// changed or revoked.
+func (d *Directory) Forget(accessKeyID string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.cache, accessKeyID)
+}
+
+func (d *Directory) read(ctx context.Context, accessKeyID string) (sigv4.Credential[Principal], error) {
+	var key *store.AccessKey
+	var user *store.User
+	err := d.config.Store.View(ctx, func(tx store.ReadTx) error {
+		var err error
+		if key, err = tx.AccessKey(accessKeyID); err != nil {
+			return err
+		}
+		user, err = tx.User(key.UserARN)
+		return err
+	})
+	if err != nil {
+		return sigv4.Credential[Principal]{}, fmt.Errorf("read access key: %w", err)
+	}
+	if !key.Active || key.Secret == nil {
+		return sigv4.Credential[Principal]{}, fmt.Errorf("access key is not active: %w", lockstep.ErrNotFound)
+	}
+	secret, err := d.config.Sealer.Open(ctx, key.Secret, binding(key.UserARN, key.ID))
+	if err != nil {
+		return sigv4.Credential[Principal]{}, fmt.Errorf("open access key: %w", err)
+	}
+	return sigv4.Credential[Principal]{SecretKey: secret, Principal: Principal{
+		ARN: user.ARN, Account: user.Account, Name: user.Name, AccessKeyID: key.ID,
+	}}, nil
+}
+
+func (d *Directory) cached(id string) (sigv4.Credential[Principal], bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	c, ok := d.cache[id]
+	if !ok || !d.config.Now().Before(c.until) {
+		return sigv4.Credential[Principal]{}, false
+	}
+	return c.credential, true
+}
+
+func (d *Directory) keep(id string, c cachedKey) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.cache) >= d.config.CacheSize {
+		d.evict()
+	}
+	d.cache[id] = c
+}
+
+// evict drops what has run out; if nothing has, everything: only keys that
+// exist get in, so that is rare, and costs one read each.
+func (d *Directory) evict() {
+	now := d.config.Now()
+	for id, c := range d.cache {
+		if !now.Before(c.until) {
+			delete(d.cache, id)
+		}
+	}
+	if len(d.cache) >= d.config.CacheSize {
+		clear(d.cache)
+	}
+}

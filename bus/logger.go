@@ -1,0 +1,41 @@
+package bus
+
+import (
+	"fmt"
+	"log/slog"
+	"sync"
+)
+
+// serverLog passes the embedded server's words on to slog. Without it, a
+// failed start would end the process (the stock logger) or be silent (none):
+// the server reports it by Fatalf, which is caught here.
+type serverLog struct {
+	log   *slog.Logger
+	once  sync.Once
+	fatal chan string
+}
+
+func newServerLog(l *slog.Logger) *serverLog {
+	return &serverLog{log: l.With("component", "nats"), fatal: make(chan string, 1)}
+}
+
+// Noticef logs at Debug: the server's notices are of interest to those who
+// look into it alone.
+func (l *serverLog) Noticef(format string, v ...any) { l.log.Debug(fmt.Sprintf(format, v...)) }
+
+// Warnf logs at Warn.
+func (l *serverLog) Warnf(format string, v ...any) { l.log.Warn(fmt.Sprintf(format, v...)) }
+
+// Errorf logs at Error.
+func (l *serverLog) Errorf(format string, v ...any) { l.log.Error(fmt.Sprintf(format, v...)) }
+
+// Fatalf keeps the first message for the one who starts the server.
+func (l *serverLog) Fatalf(format string, v ...any) {
+	l.once.Do(func() { l.fatal <- fmt.Sprintf(format, v...) })
+}
+
+// Debugf drops the message: protocol detail may hold payloads.
+func (*serverLog) Debugf(string, ...any) {}
+
+// Tracef drops the message.
+func (*serverLog) Tracef(string, ...any) {}

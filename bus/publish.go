@@ -1,0 +1,128 @@
+package bus
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"lockstep"
+)
+
+// stallWait is how long a publish waits for room among those that are not yet
+// acknowledged.
+const stallWait = 5 * time.Second
+
+// Message is something to publish.
+type Message struct {
+	// ID is the Nats-Msg-Id: within two minutes a stream takes it once.
+	ID      string
+	Subject string
+	// Body is JSON.
+	Body []byte
+}
+
+// PublishJob puts one Job into the queue and waits until the stream has it.
+// Errors: ErrBusy if a Job with that subject is queued or in flight, or the
+// stream is full; any other error means that it may or may not be there, and
+// that it is to be published again with the same ID.
+func (b *Bus) PublishJob(ctx context.Context, m Message) error {
+	return b.PublishJobs(ctx, []Message{m})[0]
+}
+
+// PublishJobs publishes Jobs without waiting for each, and returns one result
+// for each, as PublishJob would.
+func (b *Bus) PublishJobs(ctx context.Context, ms []Message) []error {
+	return b.publish(ctx, StreamJobs, ms)
+}
+
+// PublishEvents publishes Events in the order given, without waiting for each,
+// and returns one result for each: nil once the stream has the message (also
+// if it had it before). After any error the message may or may not be there.
+func (b *Bus) PublishEvents(ctx context.Context, ms []Message) []error {
+	return b.publish(ctx, StreamEvents, ms)
+}
+
+func (b *Bus) publish(ctx context.Context, stream string, ms []Message) []error {
+	errs := make([]error, len(ms))
+	acks := make([]jetstream.PubAckFuture, len(ms))
+	for i, m := range ms {
+		if err := ctx.Err(); err != nil {
+			errs[i] = fmt.Errorf("publish %s: %w", m.ID, err)
+			continue
+		}
+		acks[i], errs[i] = b.js.PublishMsgAsync(&nats.Msg{Subject: m.Subject, Data: m.Body},
+			jetstream.WithMsgID(m.ID), jetstream.WithExpectStream(stream), jetstream.WithStallWait(stallWait))
+		errs[i] = publishError(m.ID, errs[i])
+	}
+	for i, ack := range acks {
+		if ack != nil {
+			errs[i] = awaitAck(ctx, ms[i].ID, ack)
+		}
+	}
+	return errs
+}
+
+func awaitAck(ctx context.Context, id string, ack jetstream.PubAckFuture) error {
+	select {
+	case <-ack.Ok():
+		return nil
+	case err := <-ack.Err():
+		return publishError(id, err)
+	case <-ctx.Done():
+		return fmt.Errorf("publish %s: %w", id, ctx.Err())
+	}
+}
+
+// publishError turns the stream's refusal into ErrBusy.
+func publishError(id string, err error) error {
+	if err == nil {
+		return nil
+	}
+	var api *jetstream.APIError
+	if errors.As(err, &api) && api.ErrorCode == codeRefused {
+		return fmt.Errorf("publish %s: %w: %w", id, err, lockstep.ErrBusy)
+	}
+	return fmt.Errorf("publish %s: %w", id, err)
+}
+
+// HasJob tells whether the queue holds a Job with this subject, waiting or in
+// flight.
+func (b *Bus) HasJob(ctx context.Context, subject string) (bool, error) {
+	m, err := b.last(ctx, StreamJobs, subject)
+	if err != nil {
+		return false, fmt.Errorf("look for job %s: %w", subject, err)
+	}
+	return m != nil, nil
+}
+
+// LastEvent reads the newest Event that the stream holds of a subject; nil if
+// there is none. The subject may have wildcards.
+func (b *Bus) LastEvent(ctx context.Context, subject string) (*lockstep.Event, error) {
+	m, err := b.last(ctx, StreamEvents, subject)
+	if err != nil {
+		return nil, fmt.Errorf("read last event of %s: %w", subject, err)
+	}
+	if m == nil {
+		return nil, nil
+	}
+	var e lockstep.Event
+	if err := json.Unmarshal(m.Data, &e); err != nil {
+		return nil, fmt.Errorf("read last event of %s: %w", subject, err)
+	}
+	return &e, nil
+}
+
+// last reads the newest message of a subject. With replicas the answer may
+// come from one that is a little behind.
+func (b *Bus) last(ctx context.Context, stream, subject string) (*jetstream.RawStreamMsg, error) {
+	m, err := b.handle(stream).GetLastMsgForSubject(ctx, subject)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil, nil
+	}
+	return m, err
+}

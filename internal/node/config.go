@@ -1,0 +1,133 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+
+	"lockstep"
+)
+
+// Config says how a node runs. The zero value of a field means its default.
+type Config struct {
+	// DataDir holds everything the node keeps (mode 0700). Required.
+	DataDir string
+	// Listen is the HTTP address; default 127.0.0.1:7400. Port 0 takes a free
+	// one.
+	Listen string
+	// PlainHTTP serves HTTP without TLS; only on a loopback address.
+	PlainHTTP bool
+	// NATSListen is the address for subscribers; default 127.0.0.1:7422.
+	NATSListen string
+	// NATSURL, if set, names an external NATS cluster; none is embedded then.
+	NATSURL string
+	// Store is "sqlite:PATH" or "postgres://…"; default sqlite in DataDir.
+	Store string
+	// MinInterval is the shortest interval of a schedule; default one minute.
+	MinInterval time.Duration
+	// Regions are those served; the first is home. Default us-east-1.
+	Regions []lockstep.Region
+	// Account owns everything; default 000000000000.
+	Account lockstep.AccountID
+	// Workers is how many Jobs are carried at once; default 16.
+	Workers int
+	// Lease is how long a claim lasts without a heartbeat, and how long a call
+	// to a target may take effect at the most; default 15 seconds.
+	Lease time.Duration
+	// Version is what the status endpoint reports.
+	Version string
+	Logger  *slog.Logger
+}
+
+var (
+	accountPattern = regexp.MustCompile(`^[0-9]{12}$`)
+	regionPattern  = regexp.MustCompile(`^([a-z]+-)+[0-9]+$`)
+)
+
+// withDefaults fills the defaults in and checks the rest. Errors: ErrInvalid,
+// naming the flag.
+func (c Config) withDefaults() (Config, error) {
+	if c.DataDir == "" {
+		return c, invalid("--data-dir is required")
+	}
+	setDefault(&c.Listen, "127.0.0.1:7400")
+	setDefault(&c.NATSListen, "127.0.0.1:7422")
+	setDefault(&c.Store, "sqlite:"+filepath.Join(c.DataDir, "lockstep.db"))
+	setDefault(&c.Account, "000000000000")
+	setDefault(&c.MinInterval, time.Minute)
+	setDefault(&c.Workers, 16)
+	setDefault(&c.Lease, 15*time.Second)
+	if len(c.Regions) == 0 {
+		c.Regions = []lockstep.Region{"us-east-1"}
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c, c.check()
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+func (c Config) check() error {
+	if !accountPattern.MatchString(string(c.Account)) {
+		return invalid("--account %q: an account is twelve digits, for example 000000000000", c.Account)
+	}
+	for _, r := range c.Regions {
+		if !regionPattern.MatchString(string(r)) {
+			return invalid("--regions: %q is no region name, for example us-east-1", r)
+		}
+	}
+	if c.MinInterval < 100*time.Millisecond {
+		return invalid("--min-interval %s: at least 100ms", c.MinInterval)
+	}
+	if c.Lease < time.Second || c.Lease > 10*time.Minute {
+		return invalid("--lease %s: from 1s to 10m", c.Lease)
+	}
+	if err := checkAddress("--listen", c.Listen); err != nil {
+		return err
+	}
+	if c.PlainHTTP && !isLoopback(c.Listen) {
+		return invalid("--http serves without encryption and is allowed on a loopback address alone; --listen is %s", c.Listen)
+	}
+	if c.NATSURL == "" {
+		return checkAddress("--nats-listen", c.NATSListen)
+	}
+	if _, err := url.Parse(c.NATSURL); err != nil {
+		return invalid("--nats-url: %v", err)
+	}
+	return nil
+}
+
+func checkAddress(flag, address string) error {
+	if _, _, err := net.SplitHostPort(address); err != nil {
+		return invalid("%s %q: an address is host:port, for example 127.0.0.1:7400", flag, address)
+	}
+	return nil
+}
+
+func isLoopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return strings.EqualFold(host, "localhost") || (ip != nil && ip.IsLoopback())
+}
+
+func invalid(format string, args ...any) error {
+	return fmt.Errorf(format+": %w", append(args, lockstep.ErrInvalid)...)
+}
+
+// errInUse says that another process uses the data directory.
+var errInUse = errors.New("data directory is in use")

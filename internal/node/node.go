@@ -1,0 +1,191 @@
+// Package node is one process of Lockstep with all its parts wired: store,
+// keys, keeper, runs, bus, relay, workers, scheduler and the HTTP face. Nothing
+// else knows concrete parts of each other.
+//
+// Start brings everything up in the order that each needs the one before;
+// Stop drains: no new requests, no new Jobs, those in hand finish, then the
+// transport and the store close.
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"lockstep"
+	"lockstep/auth"
+	"lockstep/bus"
+	"lockstep/events"
+	"lockstep/hsm"
+	"lockstep/internal/localca"
+	"lockstep/keeper"
+	"lockstep/keys"
+	"lockstep/rotators"
+	"lockstep/runs"
+	"lockstep/scheduler"
+	"lockstep/store"
+	"lockstep/workers"
+)
+
+// drainTimeout bounds how long Stop waits for open requests.
+const drainTimeout = 20 * time.Second
+
+// Node is a running process of Lockstep.
+type Node struct {
+	cfg  Config
+	log  *slog.Logger
+	lock *os.File
+
+	store     store.Store
+	root      hsm.Key
+	keys      *keys.Service
+	registry  *rotators.Registry
+	keeper    *keeper.Keeper
+	runs      *runs.Service
+	ca        *localca.CA
+	bus       *bus.Bus
+	queue     *bus.JobQueue
+	relay     *events.Relay
+	pool      *workers.Pool
+	scheduler *scheduler.Scheduler
+	http      *http.Server
+	listener  net.Listener
+
+	unsubscribe func()
+	stopWork    context.CancelFunc
+	served      chan error
+}
+
+// Start brings a node up. When it returns, the node serves. Errors: ErrInvalid
+// for a Config that cannot work, ErrBusy if another process uses the data
+// directory or an address.
+func Start(ctx context.Context, cfg Config) (_ *Node, err error) {
+	if cfg, err = cfg.withDefaults(); err != nil {
+		return nil, err
+	}
+	n := &Node{cfg: cfg, log: cfg.Logger, registry: &rotators.Registry{}, served: make(chan error, 1)}
+	defer func() {
+		if err != nil {
+			n.Stop()
+		}
+	}()
+	if n.lock, err = lockDir(cfg.DataDir); err != nil {
+		return nil, err
+	}
+	steps := []func(context.Context) error{n.openStore, n.openKeys, n.buildEngine, n.bootstrap, n.startBus, n.startWork, n.serve}
+	for _, step := range steps {
+		if err := step(ctx); err != nil {
+			return nil, err
+		}
+	}
+	n.log.InfoContext(ctx, "lockstep serves", "url", n.URL(), "nats", n.NATSURL(), "data", cfg.DataDir, "regions", cfg.Regions)
+	return n, nil
+}
+
+// URL is where the API is served.
+func (n *Node) URL() string {
+	scheme := "https"
+	if n.cfg.PlainHTTP {
+		scheme = "http"
+	}
+	return scheme + "://" + n.listener.Addr().String()
+}
+
+// NATSURL is where subscribers connect.
+func (n *Node) NATSURL() string { return n.bus.ClientURL() }
+
+// Done delivers the error that ended the HTTP server, if it ends by itself.
+func (n *Node) Done() <-chan error { return n.served }
+
+// Stop drains and closes everything that was started. It may be called on a
+// node that was started in part.
+func (n *Node) Stop() {
+	if n.http != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
+		defer cancel()
+		if err := n.http.Shutdown(ctx); err != nil {
+			n.log.Warn("requests were cut off", "error", err)
+		}
+	}
+	if n.scheduler != nil {
+		n.scheduler.Stop()
+	}
+	if n.unsubscribe != nil {
+		n.unsubscribe()
+	}
+	if n.pool != nil {
+		n.pool.Stop()
+	}
+	if n.queue != nil {
+		n.queue.Stop()
+	}
+	if n.relay != nil {
+		n.relay.Stop()
+	}
+	if n.stopWork != nil {
+		n.stopWork()
+	}
+	n.closeAll()
+}
+
+func (n *Node) closeAll() {
+	var errs []error
+	if n.bus != nil {
+		errs = append(errs, n.bus.Close())
+	}
+	if n.store != nil {
+		errs = append(errs, n.store.Close())
+	}
+	if n.root != nil {
+		errs = append(errs, n.root.Close())
+	}
+	if n.lock != nil {
+		errs = append(errs, n.lock.Close())
+	}
+	if err := errors.Join(errs...); err != nil {
+		n.log.Warn("not everything closed cleanly", "error", err)
+	}
+}
+
+// bootstrap makes the root user on the first start, and the CA.
+func (n *Node) bootstrap(ctx context.Context) error {
+	path := n.path("credentials")
+	_, err := auth.Bootstrap(ctx, auth.Bootstrapping{
+		Store: n.store, Sealer: n.keys, Owner: n.home(),
+		Deliver: func(c auth.Credentials) error { return auth.WriteCredentials(path, c) },
+	})
+	if err != nil && !errors.Is(err, lockstep.ErrConflict) {
+		return fmt.Errorf("make root user: %w", err)
+	}
+	if n.ca, err = localca.Open(n.cfg.DataDir); err != nil {
+		return fmt.Errorf("open certificate authority: %w", err)
+	}
+	return nil
+}
+
+func (n *Node) home() store.Owner {
+	return store.Owner{Account: n.cfg.Account, Region: n.cfg.Regions[0]}
+}
+
+func (n *Node) path(name string) string { return filepath.Join(n.cfg.DataDir, name) }
+
+// hosts are the names that the server certificate is for.
+func (n *Node) hosts() []string {
+	var out []string
+	for _, address := range []string{n.cfg.Listen, n.cfg.NATSListen} {
+		if host, _, err := net.SplitHostPort(address); err == nil && host != "" && !strings.HasPrefix(host, "0.0.0.0") && host != "::" {
+			out = append(out, host)
+		}
+	}
+	if name, err := os.Hostname(); err == nil {
+		out = append(out, name)
+	}
+	return out
+}

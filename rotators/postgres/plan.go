@@ -1,0 +1,223 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+
+	"lockstep"
+	"lockstep/rotators"
+)
+
+// plan collects a rotators.Plan.
+type plan struct{ rotators.Plan }
+
+func (p *plan) will(format string, args ...any) {
+	p.Actions = append(p.Actions, fmt.Sprintf(format, args...))
+}
+
+func (p *plan) problem(step lockstep.Step, problem, hint string) {
+	if problem != "" {
+		p.Problems = append(p.Problems, rotators.Problem{Step: step, Problem: problem, Hint: hint})
+	}
+}
+
+// fails notes an error as a problem.
+func (p *plan) fails(step lockstep.Step, err error) {
+	te := lockstep.AsTargetError(err)
+	p.problem(step, te.Error(), te.Hint)
+}
+
+// Plan says what a Run would do. It logs in and reads; it changes nothing.
+// What the server or the secret stand in the way of is a Problem; an error
+// means that ctx ended.
+func (s *Single) Plan(ctx context.Context, r *rotators.Request) (rotators.Plan, error) {
+	var p plan
+	current, err := parse(r.Current)
+	if err != nil {
+		p.fails(lockstep.StepCreate, malformed("AWSCURRENT", err))
+		return p.Plan, ctx.Err()
+	}
+	p.will("create: make a new password for role %s", quote(current.user))
+	if s.hasAdmin(r, current) {
+		s.planByAdmin(ctx, r, current, &p)
+	} else {
+		s.planAsItself(ctx, r, current, &p)
+	}
+	p.will("test: log in to %s as %s%s", current.address(), quote(current.user), probesOf(current))
+	return p.Plan, ctx.Err()
+}
+
+func probesOf(v *value) string {
+	switch len(v.probes) {
+	case 0:
+		return ""
+	case 1:
+		return " and run 1 probe"
+	}
+	return fmt.Sprintf(" and run %d probes", len(v.probes))
+}
+
+func (s *Single) planByAdmin(ctx context.Context, r *rotators.Request, current *value, p *plan) {
+	a, err := s.adminSession(ctx, r, current, []string{current.user})
+	if err != nil {
+		p.fails(lockstep.StepSet, err)
+		return
+	}
+	defer logout(ctx, a.conn)
+	p.will("set: log in to %s as the admin %s, change the password of role %s and note the claim in its comment",
+		current.address(), quote(a.me.name), quote(current.user))
+	target := a.roles[current.user]
+	if target == nil {
+		p.fails(lockstep.StepSet, noRole(current))
+		return
+	}
+	a.planRole(r, target, p)
+	if !target.canLogin {
+		p.problem(lockstep.StepTest, fmt.Sprintf("role %s may not log in", quote(target.name)),
+			fmt.Sprintf("ALTER ROLE %s LOGIN", quote(target.name)))
+	}
+}
+
+var marker = regexp.MustCompile(markerPattern)
+
+// planRole notes what stands in the way of changing a role.
+func (s *survey) planRole(r *rotators.Request, target *role, p *plan) {
+	problem, hint := s.mayAlter(target)
+	p.problem(lockstep.StepSet, problem, hint)
+	if found := marker.FindStringSubmatch(target.comment); found != nil && found[2] != string(r.ARN) {
+		p.problem(lockstep.StepSet, fmt.Sprintf("role %s is managed by another secret, %s", quote(target.name), found[2]),
+			"let one secret alone manage this role; if the other one is gone, remove its marker from the role's comment")
+	}
+}
+
+// planAsItself logs in with AWSCURRENT, or the first of the rest that works.
+func (s *Single) planAsItself(ctx context.Context, r *rotators.Request, current *value, p *plan) {
+	p.will("set: log in to %s as %s itself and change its password; the old one is invalid at once",
+		current.address(), quote(current.user))
+	var refused error
+	for _, candidate := range append([]lockstep.Value{r.Current}, r.Live...) {
+		v, err := parse(candidate)
+		if err != nil || v.user != current.user || !v.sameServer(current) {
+			continue
+		}
+		conn, err := s.login(ctx, v)
+		if lockstep.AsTargetError(err).Fault == lockstep.FaultRefusedLogin {
+			refused = err
+			continue
+		}
+		if err != nil {
+			p.fails(lockstep.StepSet, err)
+			return
+		}
+		defer logout(ctx, conn)
+		seen, err := look(ctx, conn, []string{current.user})
+		if err != nil {
+			p.fails(lockstep.StepSet, err)
+			return
+		}
+		// It may change itself: rights are no question, a marker is.
+		seen.me.superuser = true
+		seen.planRole(r, seen.roles[current.user], p)
+		return
+	}
+	te := lockstep.AsTargetError(refused)
+	p.problem(lockstep.StepSet, te.Error(),
+		"name an admin's secret in the field masterarn, or set the password by hand and put it into the secret")
+}
+
+// Plan says what a Run would do, as Single's does.
+func (a *Alternating) Plan(ctx context.Context, r *rotators.Request) (rotators.Plan, error) {
+	var p plan
+	current, pair, err := readPair("AWSCURRENT", r.Current)
+	if err != nil {
+		p.fails(lockstep.StepCreate, err)
+		return p.Plan, ctx.Err()
+	}
+	target := pair.other(current.user)
+	p.will("create: make a new password for role %s; %s stays as it is", quote(target), quote(current.user))
+	if a.hasAdmin(r, current) {
+		a.planByAdmin(ctx, r, current, &p)
+	} else {
+		p.fails(lockstep.StepSet, noAdmin(current))
+	}
+	p.will("test: log in to %s as %s%s", current.address(), quote(target), probesOf(current))
+	p.will("retire: take login and password from role %s and end its sessions, when the policy allows", quote(current.user))
+	return p.Plan, ctx.Err()
+}
+
+func (a *Alternating) planByAdmin(ctx context.Context, r *rotators.Request, current *value, p *plan) {
+	_, pair, err := readPair("AWSCURRENT", r.Current)
+	if err != nil {
+		p.fails(lockstep.StepCreate, err)
+		return
+	}
+	session, err := a.adminSession(ctx, r, current, pair.both())
+	if err != nil {
+		p.fails(lockstep.StepSet, err)
+		return
+	}
+	defer logout(ctx, session.conn)
+	p.will("set: log in to %s as the admin %s", current.address(), quote(session.me.name))
+	session.planPair(ctx, r, current, p)
+}
+
+func (a *admin) planPair(ctx context.Context, r *rotators.Request, current *value, p *plan) {
+	pair, err := pairOf(current)
+	if err != nil {
+		p.fails(lockstep.StepCreate, err)
+		return
+	}
+	if a.roles[pair.owner] == nil {
+		p.fails(lockstep.StepSet, noOwner(pair, current))
+		return
+	}
+	for _, n := range a.existing(pair.both()) {
+		a.planRole(r, a.roles[n], p)
+	}
+	target := pair.other(current.user)
+	if target == pair.clone {
+		a.planClone(ctx, pair, p)
+	}
+	p.will("set: let role %s log in with the new password and note the claim in the comment of both roles", quote(target))
+}
+
+func (a *admin) planClone(ctx context.Context, pair pair, p *plan) {
+	made, err := a.provision(ctx, pair)
+	if err != nil {
+		p.fails(lockstep.StepSet, err)
+		return
+	}
+	far, err := a.outOfReach(ctx, made.parameters)
+	if err != nil {
+		p.fails(lockstep.StepSet, err)
+	}
+	if far != "" {
+		p.problem(lockstep.StepSet, fmt.Sprintf("the admin %s may not set the parameter %s, which role %s has set",
+			quote(a.me.name), far, quote(pair.owner)), a.grantParameter(far))
+	}
+	switch {
+	case a.roles[pair.clone] == nil:
+		p.will("set: create role %s as a member of %s that acts as it, with the same attributes and settings",
+			quote(pair.clone), quote(pair.owner))
+		if missing := a.roles[pair.owner].reserved(); missing != "" && !a.me.superuser && a.version < 160000 {
+			p.problem(lockstep.StepSet, fmt.Sprintf("role %s has %s, which only a superuser may give to its clone",
+				quote(pair.owner), missing), "name a superuser's secret as masterarn, or take the attribute away")
+		}
+	case len(made.statements) > 0:
+		p.will("set: bring attributes and settings of role %s in line with %s", quote(pair.clone), quote(pair.owner))
+	}
+}
+
+// reserved names an attribute of r that before 16 only a superuser could give.
+func (r *role) reserved() string {
+	switch {
+	case r.superuser:
+		return "SUPERUSER"
+	case r.replication:
+		return "REPLICATION"
+	case r.bypassRLS:
+		return "BYPASSRLS"
+	}
+	return ""
+}

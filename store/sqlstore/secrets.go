@@ -1,0 +1,268 @@
+package sqlstore
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"lockstep"
+	"lockstep/store"
+)
+
+const secretColumns = `id, account, region, name, arn, description, type, kms_key_id, tags, resource_policy,
+	created, changed, accessed, delete_at, gone, primary_region, replicas, rotation,
+	last_rotated, next_rotation, unverified, event_seq`
+
+func scanSecret(r row) (*lockstep.Secret, error) {
+	s := &lockstep.Secret{}
+	err := r.Scan(&s.ID, &s.Account, &s.Region, &s.Name, &s.ARN, &s.Description, &s.Type, &s.KMSKeyID,
+		jsonInto{&s.Tags}, &s.ResourcePolicy,
+		timeInto{&s.Created}, timeInto{&s.Changed}, timeInto{&s.Accessed}, timeInto{&s.DeleteAt}, &s.Gone,
+		&s.PrimaryRegion, jsonInto{&s.Replicas}, jsonInto{&s.Rotation},
+		timeInto{&s.LastRotated}, timeInto{&s.NextRotation}, &s.Unverified, &s.EventSeq)
+	return s, err
+}
+
+// secretArgs are the columns that both insert and save write: account to
+// unverified, then the derived ones.
+func secretArgs(s *lockstep.Secret) ([]any, error) {
+	tags, err := jsonText(s.Tags)
+	if err != nil {
+		return nil, err
+	}
+	replicas, err := jsonText(s.Replicas)
+	if err != nil {
+		return nil, err
+	}
+	rotation, err := jsonText(s.Rotation)
+	if err != nil {
+		return nil, err
+	}
+	due := rotationDue(s)
+	purge := int64(1)
+	if !s.Gone {
+		purge = micros(s.DeleteAt)
+	}
+	return []any{
+		s.Account, s.Region, s.Name, s.ARN, s.Description, s.Type, s.KMSKeyID,
+		nullable(tags, s.Tags != nil), s.ResourcePolicy,
+		micros(s.Created), micros(s.Changed), micros(s.Accessed), micros(s.DeleteAt), s.Gone,
+		s.PrimaryRegion, nullable(replicas, s.Replicas != nil), nullable(rotation, s.Rotation != nil),
+		micros(s.LastRotated), micros(s.NextRotation), s.Unverified,
+		nullable(due, due != 0), nullable(purge, purge != 0),
+		nullable(nameKey(store.Owner{Account: s.Account, Region: s.Region}, s.Name), !s.Gone),
+	}, nil
+}
+
+// nameKey is what is unique about a name. Neither an account nor a region has a
+// slash in it.
+func nameKey(owner store.Owner, name string) string {
+	return string(owner.Account) + "/" + string(owner.Region) + "/" + name
+}
+
+// rotationDue is when the scheduler has to look at the Secret; 0 for never.
+func rotationDue(s *lockstep.Secret) int64 {
+	if !s.RotationEnabled() || s.Deleted() {
+		return 0
+	}
+	return micros(s.NextRotation)
+}
+
+// Secret implements store.SecretReader.
+func (t *tx) Secret(id lockstep.SecretID) (*lockstep.Secret, error) {
+	s, err := one(t.session, scanSecret, `SELECT `+secretColumns+` FROM secrets WHERE id = $1`, id)
+	return s, place(fmt.Sprintf("read secret %d", id), err)
+}
+
+// arnSuffix is the length of the dash and the six characters that end an ARN.
+const arnSuffix = 7
+
+// FindSecret implements store.SecretReader. As in AWS, what looks like a full
+// ARN is taken for one: a partial ARN of a name that itself ends in a dash and
+// six letters or digits finds nothing, rather than another Secret than meant.
+func (t *tx) FindSecret(owner store.Owner, ref string) (*lockstep.Secret, error) {
+	name, match := ref, func(lockstep.ARN) bool { return true }
+	if arn, ok := lockstep.ParseSecretARN(ref); ok {
+		name = arn.Resource
+		match = func(a lockstep.ARN) bool {
+			return len(a) == len(ref)+arnSuffix && strings.HasPrefix(string(a), ref+"-")
+		}
+		if endsLikeARN(name) {
+			name = name[:len(name)-arnSuffix]
+			match = func(a lockstep.ARN) bool { return string(a) == ref }
+		}
+	}
+	s, err := one(t.session, scanSecret, `SELECT `+secretColumns+` FROM secrets
+		WHERE name_key = $1`, nameKey(owner, name))
+	if err == nil && !match(s.ARN) {
+		s, err = nil, lockstep.ErrNotFound
+	}
+	return s, place("find secret "+ref, err)
+}
+
+func endsLikeARN(resource string) bool {
+	cut := len(resource) - arnSuffix
+	if cut <= 0 || resource[cut] != '-' {
+		return false
+	}
+	for _, c := range resource[cut+1:] {
+		if (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') {
+			return false
+		}
+	}
+	return true
+}
+
+// NextDue implements store.SecretReader.
+func (t *tx) NextDue() (time.Time, error) {
+	n, err := one(t.session, orZero, `SELECT min(rotation_due) FROM secrets WHERE rotation_due IS NOT NULL`)
+	return instant(n), place("read the next due rotation", err)
+}
+
+// AccountHolder implements store.SecretReader.
+func (t *tx) AccountHolder(key lockstep.AccountKey) (lockstep.SecretID, error) {
+	id, err := one(t.session, value[lockstep.SecretID], `SELECT secret FROM account_holds WHERE account_key = $1`, key)
+	return id, place("read the holder of an account", err)
+}
+
+const noOpenRun = `NOT EXISTS (SELECT 1 FROM runs r WHERE r.secret = s.id AND r.is_open)`
+
+// PurgeDue implements store.SecretReader.
+func (t *tx) PurgeDue(limit int) ([]lockstep.SecretID, error) {
+	ids, err := all(t.session, value[lockstep.SecretID], `SELECT s.id FROM secrets s
+		WHERE s.purge_due IS NOT NULL AND s.purge_due <= (SELECT @now) AND `+noOpenRun+`
+		ORDER BY s.purge_due, s.id LIMIT $1`, limit)
+	return ids, place("list secrets to purge", err)
+}
+
+// UnverifiedDue implements store.SecretReader.
+func (t *tx) UnverifiedDue(limit int) ([]lockstep.SecretID, error) {
+	ids, err := all(t.session, value[lockstep.SecretID], `SELECT s.id FROM secrets s JOIN slots l ON l.secret = s.id
+		WHERE s.unverified AND NOT s.gone AND s.delete_at = 0 AND (l.holder = '' OR l.expires <= (SELECT @now))
+		AND `+noOpenRun+`
+		AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.secret = s.id AND j.kind = 'verify')
+		ORDER BY s.id LIMIT $1`, limit)
+	return ids, place("list unverified secrets", err)
+}
+
+// LockSecret implements store.SecretWriter.
+func (t *tx) LockSecret(id lockstep.SecretID) (*lockstep.Secret, error) {
+	s, err := one(t.session, scanSecret, `SELECT `+secretColumns+` FROM secrets WHERE id = $1 @lock`, id)
+	if err == nil {
+		t.mark(s)
+	}
+	return s, place(fmt.Sprintf("lock secret %d", id), err)
+}
+
+// mark remembers what the scheduler knows of a Secret.
+func (t *tx) mark(s *lockstep.Secret) {
+	if t.marks == nil {
+		t.marks = make(map[lockstep.SecretID]dueMark)
+	}
+	t.marks[s.ID] = dueMark{rotation: rotationDue(s), unverified: s.Unverified}
+}
+
+// touchSchedule wakes the scheduler if the Secret is due earlier than it knew.
+func (t *tx) touchSchedule(s *lockstep.Secret) {
+	old, due := t.marks[s.ID], rotationDue(s)
+	if due != 0 && (old.rotation == 0 || due < old.rotation) || s.Unverified && !old.unverified {
+		t.touch(store.TopicSchedule)
+	}
+	t.mark(s)
+}
+
+// InsertSecret implements store.SecretWriter.
+func (t *tx) InsertSecret(s *lockstep.Secret) error {
+	args, err := secretArgs(s)
+	if err != nil {
+		return place("insert secret "+s.Name, err)
+	}
+	id, err := one(t.session, value[lockstep.SecretID], `INSERT INTO secrets (
+		account, region, name, arn, description, type, kms_key_id, tags, resource_policy,
+		created, changed, accessed, delete_at, gone, primary_region, replicas, rotation,
+		last_rotated, next_rotation, unverified, rotation_due, purge_due, name_key, event_seq)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24)
+		ON CONFLICT DO NOTHING RETURNING id`, append(args, s.EventSeq)...)
+	if errors.Is(err, lockstep.ErrNotFound) {
+		err = lockstep.ErrExists
+	}
+	if err == nil {
+		_, err = t.exec(`INSERT INTO slots (secret) VALUES ($1)`, id)
+	}
+	if err != nil {
+		return place("insert secret "+s.Name, err)
+	}
+	s.ID = id
+	t.touchSchedule(s)
+	return nil
+}
+
+// SaveSecret implements store.SecretWriter. The event sequence is left alone:
+// AddEvent counts it.
+func (t *tx) SaveSecret(s *lockstep.Secret) error {
+	args, err := secretArgs(s)
+	if err == nil {
+		err = changed(t.session, lockstep.ErrNotFound, `UPDATE secrets SET
+			account = $1, region = $2, name = $3, arn = $4, description = $5, type = $6, kms_key_id = $7,
+			tags = $8, resource_policy = $9, created = $10, changed = $11, accessed = $12, delete_at = $13,
+			gone = $14, primary_region = $15, replicas = $16, rotation = $17, last_rotated = $18,
+			next_rotation = $19, unverified = $20, rotation_due = $21, purge_due = $22, name_key = $23
+			WHERE id = $24`, append(args, s.ID)...)
+	}
+	if err != nil {
+		return place("save secret "+s.Name, err)
+	}
+	t.touchSchedule(s)
+	return nil
+}
+
+// TouchAccess implements store.SecretWriter. A later day than the given one
+// stays; a Secret or Version that is not there is passed over.
+func (t *tx) TouchAccess(id lockstep.SecretID, version lockstep.VersionID, day time.Time) error {
+	at := micros(day)
+	_, err := t.exec(`UPDATE secrets SET accessed = $1 WHERE id = $2 AND accessed < $1`, at, id)
+	if err == nil {
+		_, err = t.exec(`UPDATE versions SET accessed = $1 WHERE secret = $2 AND id = $3 AND accessed < $1`, at, id, version)
+	}
+	return place(fmt.Sprintf("touch secret %d", id), err)
+}
+
+// PurgeSecret implements store.SecretWriter. The labels go first, since they
+// hold the Versions; all else goes with its Secret by foreign keys.
+func (t *tx) PurgeSecret(id lockstep.SecretID) error {
+	_, err := t.exec(`DELETE FROM stages WHERE secret = $1`, id)
+	if err == nil {
+		_, err = t.exec(`UPDATE events SET is_last = FALSE WHERE secret = $1
+			AND seq = (SELECT event_seq FROM secrets WHERE id = $1)`, id)
+	}
+	if err == nil {
+		err = changed(t.session, lockstep.ErrNotFound, `DELETE FROM secrets WHERE id = $1`, id)
+	}
+	return place(fmt.Sprintf("purge secret %d", id), err)
+}
+
+// ClaimDue implements store.SecretWriter.
+func (t *tx) ClaimDue(limit int) ([]*lockstep.Secret, error) {
+	due, err := all(t.session, scanSecret, `SELECT `+secretColumns+` FROM secrets
+		WHERE rotation_due IS NOT NULL AND rotation_due <= (SELECT @now)
+		ORDER BY rotation_due, id LIMIT $1 @skip`, limit)
+	for _, s := range due {
+		t.mark(s)
+	}
+	return due, place("claim due secrets", err)
+}
+
+// HoldAccount implements store.SecretWriter.
+func (t *tx) HoldAccount(key lockstep.AccountKey, id lockstep.SecretID) error {
+	err := changed(t.session, lockstep.ErrConflict, `INSERT INTO account_holds (account_key, secret) VALUES ($1, $2)
+		ON CONFLICT (account_key) DO UPDATE SET secret = excluded.secret
+		WHERE account_holds.secret = excluded.secret`, key, id)
+	return place(fmt.Sprintf("hold account for secret %d", id), err)
+}
+
+// ReleaseAccounts implements store.SecretWriter.
+func (t *tx) ReleaseAccounts(id lockstep.SecretID) error {
+	_, err := t.exec(`DELETE FROM account_holds WHERE secret = $1`, id)
+	return place(fmt.Sprintf("release accounts of secret %d", id), err)
+}
