@@ -193,6 +193,9 @@ func (h *Handler) refuseAWS(x *exchange, err error) {
 	default:
 		x.cause = err
 	}
+	if told.Cause != nil {
+		x.cause = told.Cause
+	}
 	x.code = told.Code
 	awsjson.WriteError(x, told)
 }

@@ -3,6 +3,8 @@ package api_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"io"
@@ -14,9 +16,6 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"crypto/sha256"
-	"encoding/hex"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
@@ -56,6 +55,8 @@ type rig struct {
 	keys   *keys.Service
 	runs   *runs.Service
 	log    *safeBuffer
+	// skew is how far the raw requests' clock is off.
+	skew time.Duration
 }
 
 // safeBuffer is a log that a test can read while the server writes.
@@ -222,7 +223,7 @@ func (r *rig) send(method, path, service, body string, header http.Header) answe
 	sum := sha256.Sum256([]byte(body))
 	must(r.t, v4.NewSigner().SignHTTP(r.t.Context(),
 		aws.Credentials{AccessKeyID: r.creds.AccessKeyID, SecretAccessKey: r.creds.SecretKey.Reveal()},
-		req, hex.EncodeToString(sum[:]), service, region, time.Now()))
+		req, hex.EncodeToString(sum[:]), service, region, time.Now().Add(r.skew)))
 	return r.do(req)
 }
 

@@ -334,3 +334,11 @@ func must2[T any](_ T, err error) func(*testing.T) {
 		must(t, err)
 	}
 }
+
+func TestUnknownMasterKey(t *testing.T) {
+	r := start(t)
+	_, err := r.client.CreateSecret(t.Context(), &sm.CreateSecretInput{Name: aws.String("k"), SecretString: aws.String("v"), KmsKeyId: aws.String("alias/nosuch")})
+	refused(t, err, "EncryptionFailure", "")
+	_, err = r.client.DescribeSecret(t.Context(), &sm.DescribeSecretInput{SecretId: aws.String("k")})
+	refused(t, err, "ResourceNotFoundException", "")
+}

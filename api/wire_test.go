@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -11,8 +12,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"context"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
@@ -161,6 +160,16 @@ func TestSignatures(t *testing.T) {
 		must(t, err)
 		req.Header.Set("X-Amz-Target", "secretsmanager.ListSecrets")
 		wantError(t, r.do(req), "MissingAuthenticationTokenException", "")
+	})
+	t.Run("a clock that is off, by the words from which clients correct it", func(t *testing.T) {
+		for skew, words := range map[time.Duration]string{-6 * time.Minute: "Signature expired: ", 6 * time.Minute: "Signature not yet current: "} {
+			r.skew = skew
+			code, message := r.raw("ListSecrets", `{}`).errorOf(t)
+			if code != "InvalidSignatureException" || !strings.HasPrefix(message, words) {
+				t.Errorf("%v: %s %s", skew, code, message)
+			}
+		}
+		r.skew = 0
 	})
 	t.Run("signed for another service", func(t *testing.T) {
 		a := r.send("POST", "/", api.ScopeLockstep, `{}`, http.Header{"X-Amz-Target": {"secretsmanager.ListSecrets"}})

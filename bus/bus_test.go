@@ -215,12 +215,33 @@ func TestWipedStreamIsMadeAnewAndTold(t *testing.T) {
 	publishEvent(t, b, "a", 1)
 }
 
+func TestDeletedStreamsComeBackByThemselves(t *testing.T) {
+	b := start(t, nil)
+	wipe := func() {
+		t.Helper()
+		for _, name := range streamNames() {
+			if err := b.js.DeleteStream(testContext(t), name); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	wipe()
+	if err := b.PublishJob(testContext(t), job(t, "a", "1")); err == nil {
+		t.Fatal("published without a stream")
+	}
+	mustPublish(t, b, job(t, "a", "1"))
+	wipe()
+	if has, err := b.HasJob(testContext(t), job(t, "a", "").Subject); err != nil || has {
+		t.Errorf("HasJob says %v, %v", has, err)
+	}
+	publishEvent(t, b, "a", 1)
+}
+
 func TestMoreThanAThousandConsumers(t *testing.T) {
 	b := start(t, nil)
 	for i := range 1100 {
-		sub, err := b.handle(StreamEvents).CreateConsumer(testContext(t), replayConsumer("lockstep.event.>", 0))
-		if err != nil {
-			t.Fatalf("consumer %d (%v): %v", i, sub, err)
+		if _, err := b.handle(StreamEvents).CreateConsumer(testContext(t), replayConsumer("lockstep.event.>", 0)); err != nil {
+			t.Fatalf("consumer %d: %v", i, err)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"net"
 	"strings"
 	"sync"
@@ -56,7 +57,7 @@ type door struct {
 	ca   *localca.CA
 }
 
-func openDoor(t testing.TB) door {
+func openDoor(t testing.TB, change ...func(*Config)) door {
 	t.Helper()
 	ca, err := localca.Open(t.TempDir())
 	if err != nil {
@@ -75,6 +76,9 @@ func openDoor(t testing.TB) door {
 	}}
 	b := start(t, func(c *Config) {
 		c.Listen, c.TLS, c.Authorizer = "127.0.0.1:0", ca.ServerConfig(nil), g
+		for _, f := range change {
+			f(c)
+		}
 	})
 	return door{Bus: b, gate: g, ca: ca}
 }
@@ -139,6 +143,45 @@ func TestWhoMayConnect(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestLoginTokensAreNotLogged(t *testing.T) {
+	var mu sync.Mutex
+	var logged strings.Builder
+	d := openDoor(t, func(c *Config) {
+		c.Logger = slog.New(slog.NewTextHandler(lockedWriter{&mu, &logged}, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	})
+	const token = "MARKER-7f3a"
+	if nc, err := nats.Connect(d.ClientURL(), nats.Secure(&tls.Config{RootCAs: d.ca.Pool()}), nats.Token(token)); err == nil {
+		nc.Close()
+		t.Error("let in")
+	}
+	d.gate.set(token, Grant{User: "orders", Subscribe: []string{prodDB}, Expires: time.Now().Add(time.Hour)})
+	nc, violations := d.client(t, token, ownID)
+	if err := nc.Publish("forbidden", nil); err != nil {
+		t.Fatal(err)
+	}
+	expectPermission(t, nc, violations, false)
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if text := logged.String(); strings.Contains(text, token) || !strings.Contains(text, "refused") {
+		t.Errorf("log: %s", text)
+	}
+}
+
+// lockedWriter lets many write to one text.
+type lockedWriter struct {
+	mu *sync.Mutex
+	to *strings.Builder
+}
+
+func (w lockedWriter) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.to.Write(p)
 }
 
 func TestWithoutAnAnswerConnectionsFailClosed(t *testing.T) {

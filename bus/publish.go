@@ -59,12 +59,25 @@ func (b *Bus) publish(ctx context.Context, stream string, ms []Message) []error 
 			jetstream.WithMsgID(m.ID), jetstream.WithExpectStream(stream), jetstream.WithStallWait(stallWait))
 		errs[i] = publishError(m.ID, errs[i])
 	}
+	gone := false
 	for i, ack := range acks {
 		if ack != nil {
 			errs[i] = awaitAck(ctx, ms[i].ID, ack)
 		}
+		gone = gone || errors.Is(errs[i], jetstream.ErrNoStreamResponse)
+	}
+	if gone {
+		b.restoreStreams(ctx)
 	}
 	return errs
+}
+
+// restoreStreams makes anew what was deleted while the process runs. The
+// caller publishes again.
+func (b *Bus) restoreStreams(ctx context.Context) {
+	if err := b.ensureStreams(ctx); err != nil {
+		b.log.Warn("streams are away", "error", err)
+	}
 }
 
 func awaitAck(ctx context.Context, id string, ack jetstream.PubAckFuture) error {
@@ -121,8 +134,11 @@ func (b *Bus) LastEvent(ctx context.Context, subject string) (*lockstep.Event, e
 // come from one that is a little behind.
 func (b *Bus) last(ctx context.Context, stream, subject string) (*jetstream.RawStreamMsg, error) {
 	m, err := b.handle(stream).GetLastMsgForSubject(ctx, subject)
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
+	switch {
+	case errors.Is(err, jetstream.ErrMsgNotFound):
 		return nil, nil
+	case errors.Is(err, jetstream.ErrStreamNotFound):
+		return nil, b.ensureStreams(ctx)
 	}
 	return m, err
 }

@@ -105,8 +105,8 @@ func TestDueRetirementAndUnverifiedSecretGetJobs(t *testing.T) {
 	}
 }
 
-// wipe throws the JetStream directory away while the process is down; with
-// keep, it comes back as it was then.
+// wipe throws the JetStream directory away while the server is down; with keep
+// it comes back as it was when that copy was made.
 func (w *world) wipe(t *testing.T, keep string) {
 	t.Helper()
 	w.relay.Stop()

@@ -84,7 +84,7 @@ func (w *world) startBus(t testing.TB, change ...func(*bus.Config)) {
 	w.bus = b
 }
 
-// net is all that a Relay asks of NATS.
+// network is all that a Relay asks of NATS.
 type network interface {
 	Publisher
 	Streams
@@ -152,7 +152,7 @@ func (w *world) tell(t testing.TB, s *lockstep.Secret, types ...lockstep.EventTy
 	return events
 }
 
-// run stores an open Run of a Secret, with a Job in the outbox if queue.
+// run stores an open Run of a Secret, without a Job.
 func (w *world) run(t testing.TB, s *lockstep.Secret) *lockstep.Run {
 	t.Helper()
 	id, err := lockstep.NewID("run")
@@ -177,6 +177,7 @@ func (w *world) run(t testing.TB, s *lockstep.Secret) *lockstep.Run {
 	return run
 }
 
+// queue adds the Run's Job to the outbox.
 func (w *world) queue(t testing.TB, s *lockstep.Secret, run *lockstep.Run) {
 	t.Helper()
 	w.update(t, func(tx store.Tx) error {
@@ -222,6 +223,7 @@ func (w *world) drained(t testing.TB) {
 	})
 }
 
+// last is the newest Event that the stream holds of e's subject.
 func (w *world) last(t testing.TB, e lockstep.Event) *lockstep.Event {
 	t.Helper()
 	got, err := w.bus.LastEvent(testContext(t), lockstep.EventSubject(&e))

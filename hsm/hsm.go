@@ -63,7 +63,8 @@ type Key interface {
 	Signer
 	// Health returns nil if the key can be used now, an error that matches
 	// lockstep.ErrSealed if it is away, or the context's error. It may cost a
-	// trip to the HSM.
+	// trip to the HSM. Like every call it may fail with lockstep.ErrBusy if the
+	// HSM has no session free: back off.
 	Health(ctx context.Context) error
 	// Close lets go of the key; later calls fail with lockstep.ErrSealed. A
 	// second Close does nothing.

@@ -163,8 +163,12 @@ func (n naiveCron) specialWeekday(w time.Time) bool {
 type stretch struct {
 	zone string
 	from time.Time
-	due  [][]time.Time
+	days []time.Time
+	due  [][]wallMinute
 }
+
+// wallMinute is a minute of the day on one of the stretch's days.
+type wallMinute struct{ day, hour, minute int }
 
 func newStretch(zone *time.Location, from time.Time, days int) stretch {
 	s := stretch{zone: zone.String(), from: from}
@@ -176,10 +180,13 @@ func newStretch(zone *time.Location, from time.Time, days int) stretch {
 	high := reading(from.Add(-time.Minute))
 	for m := range days * 24 * 60 {
 		now := reading(from.Add(time.Duration(m) * time.Minute))
-		var due []time.Time
+		var due []wallMinute
 		for high.Before(now) {
 			high = high.Add(time.Minute)
-			due = append(due, high)
+			if day := high.Truncate(24 * time.Hour); len(s.days) == 0 || day.After(s.days[len(s.days)-1]) {
+				s.days = append(s.days, day)
+			}
+			due = append(due, wallMinute{len(s.days) - 1, high.Hour(), high.Minute()})
 		}
 		s.due = append(s.due, due)
 	}
@@ -187,17 +194,14 @@ func newStretch(zone *time.Location, from time.Time, days int) stretch {
 }
 
 func (s stretch) fires(n naiveCron) []time.Time {
+	var matches []bool
+	for _, day := range s.days {
+		matches = append(matches, n.matchesDay(day))
+	}
 	var fires []time.Time
-	var day time.Time
-	match := false
 	for m, due := range s.due {
 		for _, w := range due {
-			if w.Sub(day) >= 24*time.Hour {
-				day = w.Truncate(24 * time.Hour)
-				match = n.matchesDay(day)
-			}
-			minute := int(w.Sub(day) / time.Minute)
-			if match && n.minute[minute%60] && n.hour[minute/60] {
+			if n.minute[w.minute] && n.hour[w.hour] && matches[w.day] {
 				fires = append(fires, s.from.Add(time.Duration(m)*time.Minute))
 				break
 			}

@@ -25,8 +25,9 @@ type SecretReader interface {
 	// PurgeDue lists up to limit Secrets that are gone, or whose DeleteAt has
 	// passed by the store's clock, and which have no open Run.
 	PurgeDue(limit int) ([]lockstep.SecretID, error)
-	// UnverifiedDue lists up to limit Secrets that are Unverified, have no
-	// open Run and no live lease, and no verify Job in the outbox.
+	// UnverifiedDue lists up to limit Secrets that are Unverified, not marked
+	// for deletion or gone, have no open Run and no live lease, and no verify
+	// Job in the outbox.
 	UnverifiedDue(limit int) ([]lockstep.SecretID, error)
 }
 
@@ -105,8 +106,9 @@ type VersionReader interface {
 	// Stages reads where the labels stand; empty, not nil, if there are none.
 	Stages(id lockstep.SecretID) (lockstep.Stages, error)
 	// DueRetirements lists up to limit Versions whose retirement is due or
-	// retiring, whose RetireAt and RetireRetryAt have passed, whose Secret has
-	// no live lease and no retire Job in the outbox.
+	// retiring, whose RetireAt and RetireRetryAt have passed, whose Secret is
+	// not marked for deletion or gone, and has no live lease and no retire Job
+	// in the outbox.
 	DueRetirements(limit int) ([]*lockstep.Version, error)
 	// NextRetirement is the earliest time at which DueRetirements may return
 	// something; zero if nothing waits.

@@ -120,9 +120,9 @@ func (d *decoder) object(dst reflect.Value) error {
 }
 
 // fieldNamed returns the field with that json name, or the zero Value, into
-// which nothing is stored.
+// which nothing is stored. Fields without a tag have no name.
 func fieldNamed(dst reflect.Value, name string) reflect.Value {
-	if !dst.IsValid() {
+	if !dst.IsValid() || name == "" {
 		return reflect.Value{}
 	}
 	t := dst.Type()

@@ -21,6 +21,9 @@ type Error struct {
 	Message string
 	// Status is the HTTP status; 0 means 400.
 	Status int
+	// Cause is for the log alone, where the fault may be the server's; nil
+	// where it is the client's.
+	Cause error
 }
 
 // Errorf makes an Error with status 400.
@@ -40,6 +43,9 @@ func UnknownOperation() *Error {
 }
 
 func (e *Error) Error() string { return e.Code + ": " + e.Message }
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Cause }
 
 // HTTPStatus is Status, or 400 if it is not set.
 func (e *Error) HTTPStatus() int {

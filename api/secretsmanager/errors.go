@@ -50,7 +50,7 @@ func answer(err error, action string) error {
 		return done
 	}
 	if errors.Is(err, lockstep.ErrSealed) || errors.Is(err, lockstep.ErrDecrypt) {
-		return cryptoFailure(action)
+		return cryptoFailure(action, err)
 	}
 	var refusal *lockstep.Refusal
 	var held *lockstep.StageHeldError
@@ -66,20 +66,28 @@ func answer(err error, action string) error {
 		// The rules of the domain speak for themselves: a schedule's error
 		// names its field and an example that works.
 		return awsjson.Errorf(code, "%s", err.Error())
+	case code == codeNotFound || code == codeInvalidRequest:
+		// Whatever else is not found or not in a fit state is told by a
+		// Refusal; what is left is the master key of a value.
+		return cryptoFailure(action, err)
 	default:
 		return err
 	}
 }
 
 // cryptoFailure says that the key, not the request, is at fault. Calls that
-// read cannot decrypt, calls that write cannot encrypt.
-func cryptoFailure(action string) *awsjson.Error {
+// read cannot decrypt, calls that write cannot encrypt; others have no key.
+func cryptoFailure(action string, cause error) error {
 	switch action {
 	case "CreateSecret", "PutSecretValue", "UpdateSecret":
-		return awsjson.Errorf(codeEncryption, "Secrets Manager can't encrypt the protected secret text using the provided KMS key. "+
-			"Check that the KMS key is available, enabled, and not in an invalid state.")
+		return &awsjson.Error{Code: codeEncryption, Cause: cause,
+			Message: "Secrets Manager can't encrypt the protected secret text using the provided KMS key. " +
+				"Check that the KMS key is available, enabled, and not in an invalid state."}
+	case "GetSecretValue":
+		return &awsjson.Error{Code: codeDecryption, Cause: cause,
+			Message: "Secrets Manager can't decrypt the protected secret text using the provided KMS key."}
 	default:
-		return awsjson.Errorf(codeDecryption, "Secrets Manager can't decrypt the protected secret text using the provided KMS key.")
+		return cause
 	}
 }
 

@@ -142,7 +142,7 @@ func (p *pages) seal(c cursor, scope string) (string, error) {
 func (p *pages) open(token, scope string) (cursor, error) {
 	bad := awsjson.Errorf(codeInvalidNextToken, "The NextToken value is invalid.")
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(token)
-	if err != nil || len(raw) < p.aead.NonceSize() {
+	if err != nil || len(raw) < p.aead.NonceSize() || strings.ContainsAny(token, "\r\n") {
 		return cursor{}, bad
 	}
 	nonce, sealed := raw[:p.aead.NonceSize()], raw[p.aead.NonceSize():]

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	_ "time/tzdata" // schedules name zones; a minimal image has no zone files
 
 	"github.com/spf13/cobra"
 )

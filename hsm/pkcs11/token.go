@@ -82,7 +82,7 @@ func (t *token) findKeys(cfg Config) error {
 		return fmt.Errorf("token %q holds %d wrapping and %d signing keys labelled %q; exactly one of each is needed: rename or delete those that are not the root key: %w",
 			cfg.TokenLabel, len(wrapping), len(signing), cfg.Label, lockstep.ErrInvalid)
 	case len(wrapping) != len(signing):
-		return fmt.Errorf("token %q holds only half of root key %q (%d wrapping, %d signing keys); restore the token from its backup: %w",
+		return fmt.Errorf("token %q holds only half of root key %q (%d wrapping, %d signing keys); restore the token from its backup, or, if no store has used it yet, delete that half: %w",
 			cfg.TokenLabel, cfg.Label, len(wrapping), len(signing), lockstep.ErrInvalid)
 	case !cfg.Generate:
 		return fmt.Errorf("token %q holds no root key %q; restore it from its backup, or let a new one be made for a new store: %w",

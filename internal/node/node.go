@@ -24,6 +24,7 @@ import (
 	"lockstep/bus"
 	"lockstep/events"
 	"lockstep/hsm"
+	"lockstep/internal/fault"
 	"lockstep/internal/localca"
 	"lockstep/keeper"
 	"lockstep/keys"
@@ -59,8 +60,11 @@ type Node struct {
 	listener  net.Listener
 
 	unsubscribe func()
-	stopWork    context.CancelFunc
-	served      chan error
+	// life bounds the work in the background. It does not end with the context
+	// of Start, which a signal cancels: work in hand is drained by Stop.
+	life    context.Context
+	endLife context.CancelFunc
+	served  chan error
 }
 
 // Start brings a node up. When it returns, the node serves. Errors: ErrInvalid
@@ -71,6 +75,7 @@ func Start(ctx context.Context, cfg Config) (_ *Node, err error) {
 		return nil, err
 	}
 	n := &Node{cfg: cfg, log: cfg.Logger, registry: &rotators.Registry{}, served: make(chan error, 1)}
+	n.life, n.endLife = context.WithCancel(fault.Mark(context.WithoutCancel(ctx)))
 	defer func() {
 		if err != nil {
 			n.Stop()
@@ -129,9 +134,7 @@ func (n *Node) Stop() {
 	if n.relay != nil {
 		n.relay.Stop()
 	}
-	if n.stopWork != nil {
-		n.stopWork()
-	}
+	n.endLife()
 	n.closeAll()
 }
 

@@ -21,6 +21,7 @@ import (
 	"lockstep/bus"
 	"lockstep/events"
 	"lockstep/hsm/file"
+	"lockstep/internal/fault"
 	"lockstep/keeper"
 	"lockstep/keys"
 	"lockstep/rotators/postgres"
@@ -37,7 +38,7 @@ func (n *Node) openStore(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("open store: %w", err)
 	}
-	n.store = s
+	n.store = fault.Store(s)
 	return nil
 }
 
@@ -74,8 +75,8 @@ func (n *Node) buildEngine(context.Context) error {
 		return err
 	}
 	err = errors.Join(
-		n.registry.Register(postgres.NameSingle, single),
-		n.registry.Register(postgres.NameAlternating, alternating),
+		n.registry.Register(postgres.NameSingle, fault.Rotator(single)),
+		n.registry.Register(postgres.NameAlternating, fault.Rotator(alternating)),
 	)
 	if err != nil {
 		return err
@@ -106,12 +107,12 @@ func (n *Node) startBus(ctx context.Context) error {
 		return fmt.Errorf("start NATS: %w", err)
 	}
 	n.relay, err = events.New(events.Config{
-		Store: n.store, Publisher: n.bus, Streams: n.bus, Node: n.name(), Logger: n.log.With("part", "relay"),
+		Store: n.store, Publisher: fault.Publisher(n.bus), Streams: n.bus, Node: n.name(), Logger: n.log.With("part", "relay"),
 	})
 	if err != nil {
 		return err
 	}
-	return n.relay.Start(ctx)
+	return n.relay.Start(n.life)
 }
 
 // name tells this node from others that share its store: a directory of a
@@ -170,9 +171,9 @@ func (n *Node) verifier() (*sigv4.Verifier[auth.Principal], error) {
 
 // startWork starts the workers and the scheduler.
 func (n *Node) startWork(ctx context.Context) error {
-	// Work in hand outlives the context of the start; Stop ends it.
-	working, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	n.stopWork = cancel
+	if err := fault.Listen(n.life); err != nil {
+		return err
+	}
 	var err error
 	if n.queue, err = n.bus.Jobs(ctx, bus.DefaultPool, n.cfg.Workers); err != nil {
 		return fmt.Errorf("open job queue: %w", err)
@@ -184,7 +185,7 @@ func (n *Node) startWork(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	n.pool.Start(working)
+	n.pool.Start(n.life)
 	wake, unsubscribe := n.store.Subscribe(store.TopicSchedule)
 	n.unsubscribe = unsubscribe
 	n.scheduler, err = scheduler.New(scheduler.Config{
@@ -194,7 +195,7 @@ func (n *Node) startWork(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return n.scheduler.Start(working)
+	return n.scheduler.Start(n.life)
 }
 
 // purgeBatch is how many Secrets one transaction purges.

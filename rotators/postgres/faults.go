@@ -68,7 +68,7 @@ func loginFault(v *value, err error) *lockstep.TargetError {
 	case codeInvalidPassword:
 		te.Fault = lockstep.FaultRefusedLogin
 	case codeInvalidAuthorization:
-		if pg.Routine == "x" {
+		if pg.Routine == routineOfLogin {
 			te.Fault = lockstep.FaultRefusedLogin
 			break
 		}

@@ -38,8 +38,9 @@
 // to change its owner, and the statement that retires user (NOLOGIN PASSWORD
 // NULL) does not touch its being a role. Attributes and settings belong to the
 // login, not to the role that is set, so these are copied before each change.
-// A client that sends DISCARD ALL ends the SET ROLE: it keeps every right by
-// membership, but what it creates from then on belongs to user_clone.
+// DISCARD ALL, which poolers send, keeps the SET ROLE; a client that sends SET
+// ROLE NONE by itself keeps every right by membership, but what it creates from
+// then on belongs to user_clone.
 package postgres
 
 import (
@@ -89,7 +90,7 @@ func newBase(cfg Config) (base, error) {
 	return b, nil
 }
 
-// account is the principal that v logs in as.
+// account reads a value for the Account methods, whose errors are plain.
 func account(v lockstep.Value) (*value, error) {
 	val, err := parse(v)
 	if err != nil {

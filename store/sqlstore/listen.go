@@ -8,12 +8,11 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-
-	"lockstep/store"
 )
 
 const (
-	// channel is the NOTIFY channel; its payload is "<node> <topic>".
+	// channel is the NOTIFY channel; its payload is the node and the topics,
+	// with spaces between them.
 	channel = "lockstep_store"
 	// relistenPause is the first pause before a lost connection is made anew;
 	// it doubles up to relistenMost.
@@ -92,13 +91,9 @@ func (l *listener) receive(ctx context.Context, conn *pgx.Conn) error {
 		if err != nil {
 			return fmt.Errorf("wait for notification: %w", err)
 		}
-		node, topic, _ := strings.Cut(n.Payload, " ")
-		if node == l.node {
-			continue
+		if node, touched, _ := strings.Cut(n.Payload, " "); node != l.node {
+			l.hub.signal(topicsOf(touched))
 		}
-		var set topicSet
-		set.add(store.Topic(topic))
-		l.hub.signal(set)
 	}
 }
 

@@ -152,14 +152,15 @@ func (e *postgresEngine) attempt(ctx context.Context, fn func(store.Tx) error) e
 	return err
 }
 
-// notify tells the other nodes, at the commit, which topics were touched.
+// notify tells the other nodes, at the commit, which topics were touched. It is
+// one statement however many they are, and none if there are none: PostgreSQL
+// lets transactions that notify commit one after the other only.
 func (e *postgresEngine) notify(t *tx) error {
-	for _, topic := range t.touched.list() {
-		if _, err := t.exec(`SELECT pg_notify($1, $2)`, channel, e.node+" "+string(topic)); err != nil {
-			return place("notify other nodes", err)
-		}
+	if t.touched == 0 {
+		return nil
 	}
-	return nil
+	_, err := t.exec(`SELECT pg_notify($1, $2)`, channel, e.node+t.touched.String())
+	return place("notify other nodes", err)
 }
 
 func (e *postgresEngine) view(ctx context.Context, fn func(store.ReadTx) error) error {

@@ -185,6 +185,18 @@ func TestPostgresSettings(t *testing.T) {
 	}
 }
 
+// waitsForLock tells whether a statement waits for another transaction.
+func waitsForLock(t *testing.T, s *Store) bool {
+	t.Helper()
+	var n int
+	err := s.engine.(*postgresEngine).pool.QueryRow(t.Context(), `SELECT count(*) FROM pg_stat_activity
+		WHERE datname = current_database() AND wait_event_type = 'Lock'`).Scan(&n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n > 0
+}
+
 // TestPostgresGuardWaits makes sure that a fenced write and a newer claim are
 // in line: the write locks the slot, so the claim comes before or after it.
 func TestPostgresGuardWaits(t *testing.T) {
@@ -196,7 +208,7 @@ func TestPostgresGuardWaits(t *testing.T) {
 		if err := tx.InsertRun(r); err != nil {
 			return err
 		}
-		old, err = tx.ClaimSlot(sec.ID, "old", 0)
+		old, err = tx.ClaimSlot(sec.ID, "old", time.Hour)
 		return err
 	})
 	if err != nil {
@@ -224,6 +236,8 @@ func TestPostgresGuardWaits(t *testing.T) {
 	wg.Go(func() {
 		result <- s.Update(t.Context(), func(tx store.Tx) error { return tx.SaveRun(r, &old) })
 	})
+	for !waitsForLock(t, s) && len(result) == 0 {
+	}
 	close(commit)
 	if err := <-result; !errors.Is(err, lockstep.ErrFenced) {
 		t.Errorf("got %v, want %v", err, lockstep.ErrFenced)

@@ -1,6 +1,7 @@
 package sqlstore
 
 import (
+	"strings"
 	"sync"
 
 	"lockstep/store"
@@ -20,6 +21,15 @@ func (s *topicSet) add(topic store.Topic) {
 	}
 }
 
+// String is each topic with a space before it.
+func (s topicSet) String() string {
+	var out strings.Builder
+	for _, t := range s.list() {
+		out.WriteString(" " + string(t))
+	}
+	return out.String()
+}
+
 func (s topicSet) list() []store.Topic {
 	var out []store.Topic
 	for i, t := range topics {
@@ -28,6 +38,15 @@ func (s topicSet) list() []store.Topic {
 		}
 	}
 	return out
+}
+
+// topicsOf is the reverse of String. What a newer node calls by a name that is
+// not known here is passed over.
+func topicsOf(text string) (s topicSet) {
+	for topic := range strings.FieldsSeq(text) {
+		s.add(store.Topic(topic))
+	}
+	return s
 }
 
 const allTopics topicSet = 1<<len(topics) - 1

@@ -1,0 +1,72 @@
+# `make` alone lists what can be done. On a machine with Go, a C compiler and
+# apt, every target works from a fresh clone.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+GO ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -X main.version=$(VERSION)
+# One package that hangs must not eat the time of all: two cores need some
+# minutes for everything.
+TEST_TIMEOUT ?= 9m
+TEST_FLAGS ?= -race -timeout $(TEST_TIMEOUT)
+PACKAGES ?= ./...
+TOOL := $(GO) tool -modfile=tools/go.mod
+
+.PHONY: help
+help: ## List the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Build bin/lockstep
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/lockstep ./cmd/lockstep
+
+.PHONY: demo
+demo: ## Rotate a real database password under load for a minute (DEMO_SECONDS)
+	@sh deploy/install.sh postgresql
+	@$(MAKE) --no-print-directory build
+	@exec bin/lockstep demo
+
+.PHONY: test
+test: ## Run all tests with the race detector; installs what they need
+	@sh deploy/install.sh
+	@$(GO) test -json $(TEST_FLAGS) $(PACKAGES) | $(GO) -C tools run ./testsum
+
+.PHONY: check
+check: fmt vet build nocgo test ## What CI does
+
+.PHONY: vet
+vet: ## go vet, also of the build that can be told to fail
+	$(GO) vet ./...
+	$(GO) vet -tags faults ./...
+
+.PHONY: fmt
+fmt: ## Fail if a file is not formatted
+	@unformatted=$$(gofmt -l .); \
+	if [ -n "$$unformatted" ]; then echo "gofmt -w these:"; echo "$$unformatted"; exit 1; fi
+
+.PHONY: nocgo
+nocgo: ## Build everything without cgo
+	CGO_ENABLED=0 $(GO) build ./...
+
+.PHONY: lint
+lint: fmt vet ## staticcheck and gosec, at the versions in tools/go.mod
+	$(TOOL) staticcheck ./...
+	$(TOOL) gosec -quiet ./...
+
+.PHONY: bench
+bench: ## Measure: the benchmarks of all packages, and the whole beside the raw limit
+	@sh deploy/install.sh postgresql
+	@if [ -d bench ]; then $(GO) run ./bench; else $(GO) test -run '^$$' -bench . -benchmem $(PACKAGES); fi
+
+.PHONY: cover
+cover: ## Tests with coverage; writes coverage.out
+	@sh deploy/install.sh
+	$(GO) test -timeout $(TEST_TIMEOUT) -coverpkg ./... -coverprofile coverage.out $(PACKAGES)
+	@$(GO) tool cover -func coverage.out | tail -1
+
+.PHONY: clean
+clean: ## Remove what was built
+	rm -rf bin coverage.out

@@ -1,0 +1,176 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+const (
+	headerEnd = "Lockstep-End"
+	// replayPatience is how long an answer may be silent.
+	replayPatience = 15 * time.Second
+	// noType stands for the type in a request that asks for a position alone:
+	// no event has it.
+	noType = "none.none"
+)
+
+// replayRequest and replayEnd are what package bus calls ReplayRequest and
+// ReplayEnd.
+type replayRequest struct {
+	After  uint64 `json:"after"`
+	Stream string `json:"stream,omitempty"`
+}
+
+type replayEnd struct {
+	Last    uint64 `json:"last"`
+	Stream  string `json:"stream"`
+	Present bool   `json:"present"`
+	Error   string `json:"error,omitempty"`
+}
+
+// position is a place in the event stream.
+type position struct {
+	stream string
+	last   uint64
+}
+
+// replay is one request for events that were missed. A nil *replay is none.
+type replay struct {
+	sub      *nats.Subscription
+	ch       chan *nats.Msg
+	done     chan struct{}
+	timer    *time.Timer
+	answered bool
+}
+
+// ask sends a request. Its answer may be large and come at once, so it is
+// collected without a limit and handed over one by one.
+func (w *Watcher) ask(subject string, req replayRequest) (*replay, error) {
+	nc := w.client.link.conn()
+	body, err := json.Marshal(req)
+	if err != nil {
+		return nil, fmt.Errorf("ask for missed events: %w", err)
+	}
+	r := &replay{ch: make(chan *nats.Msg, 1), done: make(chan struct{}), timer: time.NewTimer(replayPatience)}
+	inbox := nc.NewInbox()
+	r.sub, err = nc.Subscribe(inbox, func(m *nats.Msg) {
+		select {
+		case r.ch <- m:
+		case <-r.done:
+		}
+	})
+	if err == nil {
+		err = r.sub.SetPendingLimits(-1, -1)
+	}
+	if err == nil {
+		err = nc.PublishRequest(replayRoot+w.client.link.id+"."+subject, inbox, body)
+	}
+	if err != nil {
+		r.stop()
+		return nil, fmt.Errorf("ask for missed events: %w", err)
+	}
+	return r, nil
+}
+
+// messages is nil, which is never ready, if there is no replay.
+func (r *replay) messages() <-chan *nats.Msg {
+	if r == nil {
+		return nil
+	}
+	return r.ch
+}
+
+func (r *replay) overdue() <-chan time.Time {
+	if r == nil {
+		return nil
+	}
+	return r.timer.C
+}
+
+func (r *replay) stop() {
+	if r == nil {
+		return
+	}
+	unsubscribe(r.sub)
+	r.timer.Stop()
+	close(r.done)
+}
+
+// startReplay asks for what came after the last known position; without one,
+// for the present state.
+func (w *Watcher) startReplay() {
+	w.stale = false
+	if w.sub == nil || !w.client.link.up() {
+		return // the next connection asks
+	}
+	r, err := w.ask(w.subject("*.*"), replayRequest{After: w.state.Last, Stream: w.state.Stream})
+	if err != nil {
+		// The connection is going away; the next one asks.
+		w.client.at.Log().Info("catch-up waits for the connection", "error", err)
+		return
+	}
+	w.replay = r
+}
+
+func (w *Watcher) restartReplay(reason string) {
+	w.client.at.Log().Warn("catch-up is asked for again", "reason", reason)
+	w.replay.stop()
+	w.replay, w.stale = nil, true
+}
+
+// replayed takes one message of the answer.
+func (w *Watcher) replayed(ctx context.Context, m *nats.Msg) error {
+	w.replay.answered = true
+	w.replay.timer.Reset(replayPatience)
+	if m.Header.Get(headerEnd) == "" {
+		return w.take(ctx, m.Data)
+	}
+	var end replayEnd
+	if err := json.Unmarshal(m.Data, &end); err != nil || end.Error != "" {
+		// Not at once: the server has its trouble. The timer asks again.
+		w.replay.timer.Reset(reconnectDelay(1))
+		return nil
+	}
+	w.replay.stop()
+	w.replay = nil
+	w.fresh, w.founded = false, true
+	w.state.Stream, w.state.Last = end.Stream, end.Last
+	return nil
+}
+
+// askMark asks for the stream's present position.
+func (w *Watcher) askMark() {
+	if w.sub == nil || w.replay != nil || w.mark != nil || !w.client.link.up() {
+		return
+	}
+	// A position in the future matches nothing, whatever the type.
+	r, err := w.ask(w.subject(noType), replayRequest{After: w.state.Last, Stream: w.state.Stream})
+	if err != nil {
+		return // asked again later
+	}
+	w.mark = r
+}
+
+// advance moves the state's position up to the mark before this one, provided
+// that all that was live before this answer has been given. One mark back,
+// since with several servers an answer may overtake an event by a little.
+func (w *Watcher) advance(m *nats.Msg) {
+	w.mark.stop()
+	w.mark = nil
+	var end replayEnd
+	if err := json.Unmarshal(m.Data, &end); err != nil || m.Header.Get(headerEnd) == "" || end.Error != "" {
+		return
+	}
+	n, err := w.sub.Dropped()
+	if err != nil || n != w.dropped || len(w.live) > 0 {
+		return
+	}
+	if w.marked.stream == end.Stream && w.state.Stream == end.Stream && w.marked.last > w.state.Last {
+		w.state.Last = w.marked.last
+	}
+	w.marked = position{end.Stream, end.Last}
+}

@@ -1,0 +1,160 @@
+package main
+
+import (
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"lockstep"
+	"lockstep/client/admin"
+)
+
+func newSchedule(t *target) *cobra.Command {
+	cmd := &cobra.Command{Use: "schedule", Short: "Set and show when a secret rotates", RunE: needSubcommand}
+	cmd.AddCommand(newScheduleSet(t), newScheduleShow(t))
+	return cmd
+}
+
+// scheduleFlags are the flags of schedule set.
+type scheduleFlags struct {
+	rotator     string
+	schedule    admin.Schedule
+	retire      string
+	retireDelay time.Duration
+	jitter      time.Duration
+}
+
+func newScheduleSet(t *target) *cobra.Command {
+	var f scheduleFlags
+	cmd := &cobra.Command{
+		Use:   "set NAME",
+		Short: "Turn rotation on or change it; nothing rotates before its time",
+		Long: `Turn rotation on, or change its rotator, schedule or retirement. Nothing changes
+at the target now: the first rotation comes when it is due, or with
+"lockstep rotate NAME". What is not given stays as it is.
+
+  lockstep schedule set prod/db --rotator postgres-alternating --expression 'rate(30 days)'
+  lockstep schedule set prod/db --expression '0 3 * * 0' --time-zone Europe/Berlin --window 2h
+  lockstep schedule set prod/db --retire delay --retire-delay 1h`,
+		Args: exactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := adminClient(cmd.Context(), cmd.Flags())
+			if err != nil {
+				return err
+			}
+			change, err := f.change(cmd)
+			if err != nil {
+				return err
+			}
+			r, err := c.SetRotation(cmd.Context(), args[0], change)
+			if err != nil {
+				return err
+			}
+			return t.show(cmd, r, func(w io.Writer) { rotationTable(w, r) })
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&f.rotator, "rotator", "", "name of the rotator, for example postgres-alternating")
+	flags.StringVar(&f.schedule.Expression, "expression", "", "rate(…), cron(…), five-field cron, @daily or @every")
+	flags.Int64Var(&f.schedule.AfterDays, "after-days", 0, "rotate this many days after the last rotation")
+	flags.StringVar(&f.schedule.Duration, "window", "", "length of the window, in hours: 2h")
+	flags.StringVar(&f.schedule.TimeZone, "time-zone", "", "IANA zone of the expression (default UTC)")
+	flags.DurationVar(&f.jitter, "jitter", 0, "spread the rotations of many secrets over this time")
+	flags.StringVar(&f.retire, "retire", "", "when the old credential goes: next-run, delay or manual")
+	flags.DurationVar(&f.retireDelay, "retire-delay", 0, "how long after the rotation, with --retire delay")
+	return cmd
+}
+
+// change is what the given flags ask for.
+func (f *scheduleFlags) change(cmd *cobra.Command) (admin.RotationChange, error) {
+	var change admin.RotationChange
+	if f.rotator != "" {
+		change.Rotator = &f.rotator
+	}
+	if f.jitter > 0 {
+		f.schedule.Jitter = f.jitter.String()
+	}
+	if f.schedule != (admin.Schedule{}) {
+		change.Schedule = &f.schedule
+	}
+	if f.retireDelay > 0 && f.retire == "" {
+		f.retire = string(lockstep.RetireDelay)
+	}
+	if f.retire != "" {
+		change.Retirement = &admin.Retirement{After: lockstep.RetireAfter(f.retire)}
+		if f.retireDelay > 0 {
+			change.Retirement.Delay = f.retireDelay.String()
+		}
+	}
+	if change == (admin.RotationChange{}) {
+		return change, usagef("nothing to set; see %s --help", cmd.CommandPath())
+	}
+	return change, nil
+}
+
+func newScheduleShow(t *target) *cobra.Command {
+	return &cobra.Command{
+		Use:   "show NAME",
+		Short: "Show when a secret rotates, and what becomes of the old credential",
+		Args:  exactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := adminClient(cmd.Context(), cmd.Flags())
+			if err != nil {
+				return err
+			}
+			r, err := c.Rotation(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			return t.show(cmd, r, func(w io.Writer) { rotationTable(w, r) })
+		},
+	}
+}
+
+func rotationTable(w io.Writer, r admin.Rotation) {
+	row(w, "secret", r.Secret.Name)
+	rotator := firstOf(r.Rotator, "-")
+	if !r.Enabled {
+		rotator += " (off)"
+	}
+	row(w, "rotator", rotator)
+	if s := r.Schedule; s != nil {
+		row(w, "schedule", scheduleWords(*s))
+	}
+	if r.Retirement != nil {
+		row(w, "old credential", retirementWords(*r.Retirement))
+	}
+	row(w, "last rotated", when(r.LastRotated))
+	row(w, "next rotation", when(r.NextRotation))
+}
+
+func scheduleWords(s admin.Schedule) string {
+	words := s.Expression
+	if s.AfterDays > 0 {
+		words = (time.Duration(s.AfterDays) * 24 * time.Hour).String() + " after the last rotation"
+	}
+	if words == "" {
+		return "only when asked"
+	}
+	if s.TimeZone != "" {
+		words += " " + s.TimeZone
+	}
+	if s.Duration != "" {
+		words += ", window " + s.Duration
+	}
+	if s.Jitter != "" {
+		words += ", jitter " + s.Jitter
+	}
+	return words
+}
+
+func retirementWords(r admin.Retirement) string {
+	switch r.After {
+	case lockstep.RetireDelay:
+		return "removed " + r.Delay + " after a rotation"
+	case lockstep.RetireManual:
+		return "removed when a person says so"
+	}
+	return "lives until the next rotation takes its place"
+}

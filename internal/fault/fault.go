@@ -1,0 +1,28 @@
+// Package fault breaks a server on purpose, for the fault suite. It wraps the
+// three things that a Run touches (store, target, stream) so that call number
+// n fails, loses its answer, or ends the process by SIGKILL.
+//
+// It exists only in binaries built with the tag "faults". In all others the
+// functions here return what they are given: a server that is shipped has no
+// way to be told to fail.
+//
+// A faulty server listens on the unix socket that $LOCKSTEP_FAULTS names and
+// takes one line a connection: "arm MODE N" starts counting calls and breaks
+// call N (0: none); "stop" ends it and answers with the calls that were seen,
+// one a line.
+package fault
+
+// The ways to break a call.
+const (
+	// ModeFail: the call is not made and returns an error.
+	ModeFail = "fail"
+	// ModeLose: the call is made, and its answer is lost.
+	ModeLose = "lose"
+	// ModeKillBefore: the process ends by SIGKILL instead of making the call.
+	ModeKillBefore = "kill-before"
+	// ModeKillAfter: the call is made, and the process ends by SIGKILL.
+	ModeKillAfter = "kill-after"
+)
+
+// Modes lists them all.
+func Modes() []string { return []string{ModeFail, ModeLose, ModeKillBefore, ModeKillAfter} }

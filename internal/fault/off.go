@@ -1,0 +1,29 @@
+//go:build !faults
+
+package fault
+
+import (
+	"context"
+
+	"lockstep/events"
+	"lockstep/rotators"
+	"lockstep/store"
+)
+
+// Enabled tells whether this binary can be told to fail.
+const Enabled = false
+
+// Listen does nothing.
+func Listen(context.Context) error { return nil }
+
+// Mark returns ctx.
+func Mark(ctx context.Context) context.Context { return ctx }
+
+// Store returns s.
+func Store(s store.Store) store.Store { return s }
+
+// Rotator returns r.
+func Rotator(r rotators.Rotator) rotators.Rotator { return r }
+
+// Publisher returns p.
+func Publisher(p events.Publisher) events.Publisher { return p }

@@ -1,0 +1,264 @@
+//go:build faults
+
+package fault
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"lockstep"
+	"lockstep/bus"
+	"lockstep/events"
+	"lockstep/rotators"
+	"lockstep/store"
+)
+
+// Enabled tells whether this binary can be told to fail.
+const Enabled = true
+
+// plan is what is to be broken; the process has one.
+type plan struct {
+	mu    sync.Mutex
+	armed bool
+	mode  string
+	at    int
+	seen  []string
+}
+
+var current plan
+
+// errInjected is what a broken call returns.
+var errInjected = errors.New("fault injected")
+
+// Listen takes commands until ctx ends.
+func Listen(ctx context.Context) error {
+	path := os.Getenv("LOCKSTEP_FAULTS")
+	if path == "" {
+		return nil
+	}
+	_ = os.Remove(path)
+	l, err := (&net.ListenConfig{}).Listen(ctx, "unix", path)
+	if err != nil {
+		return fmt.Errorf("listen for faults: %w", err)
+	}
+	context.AfterFunc(ctx, func() { _ = l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			serve(c)
+		}
+	}()
+	return nil
+}
+
+func serve(c net.Conn) {
+	defer func() { _ = c.Close() }()
+	_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+	line, err := bufio.NewReader(c).ReadString('\n')
+	if err != nil {
+		return
+	}
+	current.mu.Lock()
+	defer current.mu.Unlock()
+	var mode string
+	var at int
+	switch {
+	case strings.TrimSpace(line) == "stop":
+		current.armed = false
+		_, _ = fmt.Fprintln(c, strings.Join(current.seen, "\n"))
+	default:
+		if _, err := fmt.Sscanf(line, "arm %s %d", &mode, &at); err != nil {
+			_, _ = fmt.Fprintln(c, "error:", err)
+			return
+		}
+		current.armed, current.mode, current.at, current.seen = true, mode, at, nil
+		_, _ = fmt.Fprintln(c, "armed")
+	}
+}
+
+// next counts a call and says what happens to it.
+func (p *plan) next(name string) (mode string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.armed {
+		return ""
+	}
+	p.seen = append(p.seen, name)
+	if len(p.seen) == p.at {
+		return p.mode
+	}
+	return ""
+}
+
+// call makes a call, or breaks it.
+func call(name string, do func() error) error {
+	switch current.next(name) {
+	case ModeFail:
+		return fmt.Errorf("%s not made: %w", name, errInjected)
+	case ModeLose:
+		if err := do(); err != nil {
+			return err
+		}
+		return fmt.Errorf("answer of %s lost: %w", name, errInjected)
+	case ModeKillBefore:
+		die()
+	case ModeKillAfter:
+		_ = do()
+		die()
+	}
+	return do()
+}
+
+// die ends the process at once; no deferred function runs.
+func die() {
+	_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+	select {}
+}
+
+type markKey struct{}
+
+// Mark makes the calls under ctx count.
+func Mark(ctx context.Context) context.Context { return context.WithValue(ctx, markKey{}, true) }
+
+func marked(ctx context.Context) bool { return ctx.Value(markKey{}) != nil }
+
+type faultyStore struct{ store.Store }
+
+// Store wraps s.
+func Store(s store.Store) store.Store { return faultyStore{s} }
+
+func (f faultyStore) Update(ctx context.Context, fn func(store.Tx) error) error {
+	if !marked(ctx) {
+		return f.Store.Update(ctx, fn)
+	}
+	return asBusy(call("store.update", func() error { return f.Store.Update(ctx, fn) }))
+}
+
+func (f faultyStore) View(ctx context.Context, fn func(store.ReadTx) error) error {
+	if !marked(ctx) {
+		return f.Store.View(ctx, fn)
+	}
+	return asBusy(call("store.view", func() error { return f.Store.View(ctx, fn) }))
+}
+
+// asBusy gives an injected fault the form in which a store reports trouble.
+func asBusy(err error) error {
+	if errors.Is(err, errInjected) {
+		return fmt.Errorf("%w: %w", err, lockstep.ErrBusy)
+	}
+	return err
+}
+
+type faultyRotator struct{ rotators.Rotator }
+
+// pairRotator has the further abilities of a rotator with two accounts.
+type pairRotator struct {
+	faultyRotator
+	retirer rotators.Retirer
+}
+
+// Rotator wraps r, with the abilities that the PostgreSQL rotators have.
+func Rotator(r rotators.Rotator) rotators.Rotator {
+	f := faultyRotator{r}
+	if retirer, ok := r.(rotators.Retirer); ok {
+		return pairRotator{f, retirer}
+	}
+	return f
+}
+
+func (f faultyRotator) Create(ctx context.Context, r *rotators.Request) (v lockstep.Value, err error) {
+	err = target("create", func() error {
+		v, err = f.Rotator.Create(ctx, r)
+		return err
+	})
+	return v, err
+}
+
+func (f faultyRotator) Set(ctx context.Context, r *rotators.Request) error {
+	return target("set", func() error { return f.Rotator.Set(ctx, r) })
+}
+
+func (f faultyRotator) Test(ctx context.Context, r *rotators.Request, v lockstep.Value) error {
+	return target("test", func() error { return f.Rotator.Test(ctx, r, v) })
+}
+
+// Raise is rotators.Fencer's.
+func (f faultyRotator) Raise(ctx context.Context, r *rotators.Request) (fence uint64, err error) {
+	fencer, ok := f.Rotator.(rotators.Fencer)
+	if !ok {
+		return r.Guard.Fence, nil
+	}
+	err = target("raise", func() error {
+		fence, err = fencer.Raise(ctx, r)
+		return err
+	})
+	return fence, err
+}
+
+// Account is rotators.Identifier's; it touches nothing.
+func (f faultyRotator) Account(v lockstep.Value) (rotators.Account, error) {
+	return f.Rotator.(rotators.Identifier).Account(v)
+}
+
+// Accounts is rotators.Identifier's; it touches nothing.
+func (f faultyRotator) Accounts(v lockstep.Value) ([]rotators.Account, error) {
+	return f.Rotator.(rotators.Identifier).Accounts(v)
+}
+
+// Retire is rotators.Retirer's.
+func (f pairRotator) Retire(ctx context.Context, r *rotators.Request, old lockstep.Value) error {
+	return target("retire", func() error { return f.retirer.Retire(ctx, r, old) })
+}
+
+// target gives an injected fault the form in which a rotator reports trouble:
+// a call that was not made is NotApplied, a lost answer is Unknown.
+func target(name string, do func() error) error {
+	made := false
+	err := call("target."+name, func() error {
+		made = true
+		return do()
+	})
+	if errors.Is(err, errInjected) && !made {
+		return &lockstep.TargetError{Outcome: lockstep.NotApplied, Err: err}
+	}
+	return err
+}
+
+type faultyPublisher struct{ events.Publisher }
+
+// Publisher wraps p.
+func Publisher(p events.Publisher) events.Publisher { return faultyPublisher{p} }
+
+func (f faultyPublisher) PublishJobs(ctx context.Context, ms []bus.Message) []error {
+	return f.publish("stream.jobs", ms, func() []error { return f.Publisher.PublishJobs(ctx, ms) })
+}
+
+func (f faultyPublisher) PublishEvents(ctx context.Context, ms []bus.Message) []error {
+	return f.publish("stream.events", ms, func() []error { return f.Publisher.PublishEvents(ctx, ms) })
+}
+
+func (f faultyPublisher) publish(name string, ms []bus.Message, do func() []error) (errs []error) {
+	err := call(name, func() error {
+		errs = do()
+		return errors.Join(errs...)
+	})
+	if !errors.Is(err, errInjected) {
+		return errs
+	}
+	errs = make([]error, len(ms))
+	for i := range errs {
+		errs[i] = err
+	}
+	return errs
+}

@@ -1,0 +1,316 @@
+// Package faults is the fault suite: it counts the calls of one rotation that
+// touch the store, the target or the stream, and then, for each of them and
+// each way to break it, breaks that one call of a real server, ends the process
+// by SIGKILL where the way says so, starts it again, and looks whether every
+// promise still holds: the invariants, the application's credential, and the
+// next rotation.
+package faults
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager/types"
+	"github.com/jackc/pgx/v5"
+
+	"lockstep"
+	"lockstep/internal/fault"
+	"lockstep/internal/pgtest"
+	"lockstep/internal/servertest"
+)
+
+// caseTime bounds one case on a busy machine.
+const caseTime = 90 * time.Second
+
+func TestEveryCallBroken(t *testing.T) {
+	var cases, kills atomic.Int64
+	t.Run("group", func(t *testing.T) {
+		for _, rotator := range []string{"postgres", "postgres-alternating"} {
+			for _, store := range []string{"sqlite", "postgresql"} {
+				t.Run(rotator+"/"+store, func(t *testing.T) {
+					t.Parallel()
+					g := newGroup(t, rotator, store)
+					calls := g.count(t)
+					t.Logf("one rotation makes %d calls: %s", len(calls), strings.Join(calls, " "))
+					for _, mode := range fault.Modes() {
+						for n := 1; n <= len(calls); n++ {
+							g.run(t, mode, n)
+							cases.Add(1)
+						}
+					}
+					kills.Add(g.kills)
+				})
+			}
+		}
+	})
+	t.Logf("fault suite: %d cases, %d of them with a SIGKILL seen", cases.Load(), kills.Load())
+	if kills.Load() < cases.Load()/4 {
+		t.Errorf("only %d of %d cases saw the process killed: the kill points are not reached", kills.Load(), cases.Load())
+	}
+}
+
+// group is one server with one secret under one rotator, over one store.
+type group struct {
+	server  *servertest.Server
+	target  *pgtest.Server
+	control string
+	secret  string
+	kills   int64
+}
+
+func newGroup(t *testing.T, rotator, store string) *group {
+	t.Helper()
+	g := &group{target: pgtest.Shared(t), control: filepath.Join(t.TempDir(), "faults.sock"), secret: "app/" + rotator}
+	args := []string{"--lease", "1s", "--min-interval", "1s"}
+	if store == "postgresql" {
+		args = append(args, "--store", g.target.DatabaseDSN(t))
+	}
+	g.server = servertest.Start(t, servertest.Options{
+		Tags: "faults", Args: args, Env: []string{"LOCKSTEP_FAULTS=" + g.control},
+	})
+	g.createSecrets(t, rotator)
+	return g
+}
+
+// createSecrets makes the role at the target, the admin's secret and the
+// application's, and turns rotation on.
+func (g *group) createSecrets(t *testing.T, rotator string) {
+	t.Helper()
+	db := g.target.Database(t)
+	role := "app_" + db
+	g.target.Must(t, fmt.Sprintf("CREATE ROLE %s LOGIN PASSWORD 'first-one'", role))
+	value := map[string]any{"engine": "postgres", "host": "127.0.0.1", "port": g.target.Port(), "dbname": db}
+	admin := with(value, "username", "postgres", "password", g.target.Password())
+	adminARN := g.create(t, "admin", admin)
+	app := with(value, "username", role, "password", "first-one", "masterarn", adminARN)
+	g.create(t, g.secret, app)
+	_, err := g.server.Secrets(t).RotateSecret(t.Context(), &secretsmanager.RotateSecretInput{
+		SecretId: &g.secret, RotationLambdaARN: &rotator, RotateImmediately: aws.Bool(true),
+		RotationRules: &types.RotationRulesType{AutomaticallyAfterDays: aws.Int64(30)},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.settled(t)
+}
+
+func with(value map[string]any, pairs ...string) map[string]any {
+	out := make(map[string]any)
+	for k, v := range value {
+		out[k] = v
+	}
+	for i := 0; i < len(pairs); i += 2 {
+		out[pairs[i]] = pairs[i+1]
+	}
+	return out
+}
+
+func (g *group) create(t *testing.T, name string, value map[string]any) string {
+	t.Helper()
+	raw, err := json.Marshal(value)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := g.server.Secrets(t).CreateSecret(t.Context(), &secretsmanager.CreateSecretInput{
+		Name: &name, SecretString: aws.String(string(raw)),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return *out.ARN
+}
+
+// command talks to the server's fault listener.
+func (g *group) command(t *testing.T, line string) string {
+	t.Helper()
+	conn, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(t.Context(), "unix", g.control)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	if _, err := fmt.Fprintln(conn, line); err != nil {
+		t.Fatal(err)
+	}
+	answer, err := io.ReadAll(bufio.NewReader(conn))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(answer))
+}
+
+// count lets one rotation run undisturbed and returns the calls it made.
+func (g *group) count(t *testing.T) []string {
+	t.Helper()
+	g.command(t, "arm fail 0")
+	g.rotate(t)
+	g.settled(t)
+	seen := strings.Fields(g.command(t, "stop"))
+	if len(seen) < 8 {
+		t.Fatalf("a rotation made only %d calls that can be broken: %v", len(seen), seen)
+	}
+	return seen
+}
+
+// run is one case: break call n of a rotation, then look at everything.
+func (g *group) run(t *testing.T, mode string, n int) {
+	t.Helper()
+	what := fmt.Sprintf("%s call %d", mode, n)
+	g.command(t, fmt.Sprintf("arm %s %d", mode, n))
+	g.rotate(t)
+	if strings.HasPrefix(mode, "kill") {
+		if g.killed(t, what) {
+			g.kills++
+			if err := g.server.Restart(t.Context()); err != nil {
+				t.Fatalf("%s: %v", what, err)
+			}
+		} else {
+			g.command(t, "stop")
+		}
+	}
+	g.settled(t)
+	if !strings.HasPrefix(mode, "kill") {
+		g.command(t, "stop")
+	}
+	g.healthy(t, what)
+	token := g.rotate(t)
+	g.settled(t)
+	if current := g.stages(t)["AWSCURRENT"]; current != token {
+		t.Fatalf("%s: the next rotation did not succeed: AWSCURRENT is %s, not %s\n%s", what, current, token, g.history(t))
+	}
+	g.healthy(t, what+", after the next rotation")
+}
+
+// killed waits until the process was killed, or the rotation ended without the
+// call being reached (the number of calls differs a little between rotations).
+func (g *group) killed(t *testing.T, what string) bool {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), caseTime)
+	defer cancel()
+	quiet := 0
+	for {
+		wait, stop := context.WithTimeout(ctx, 100*time.Millisecond)
+		sig, err := g.server.WaitExit(wait)
+		stop()
+		switch {
+		case err == nil && sig == syscall.SIGKILL:
+			return true
+		case err == nil:
+			t.Fatalf("%s: the process ended by %v, not by SIGKILL", what, sig)
+		case ctx.Err() != nil:
+			t.Fatalf("%s: neither killed nor settled\n%s", what, g.history(t))
+		}
+		if _, open := g.tryStages(ctx, t)["AWSPENDING"]; open {
+			quiet = 0
+			continue
+		}
+		if quiet++; quiet >= 10 {
+			return false
+		}
+	}
+}
+
+// rotate asks for a rotation and returns its token. A request that meets a
+// dying server is repeated with the same token, as every SDK does.
+func (g *group) rotate(t *testing.T) string {
+	t.Helper()
+	token, err := lockstep.NewVersionID()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = g.server.Secrets(t).RotateSecret(t.Context(), &secretsmanager.RotateSecretInput{
+		SecretId: &g.secret, ClientRequestToken: aws.String(string(token)),
+	})
+	if err != nil {
+		sig, _ := g.server.WaitExit(t.Context())
+		if sig != syscall.SIGKILL {
+			t.Fatalf("rotate: %v\n%s", err, g.history(t))
+		}
+	}
+	return string(token)
+}
+
+// settled waits until no version is pending and no label moves: the run is
+// final.
+func (g *group) settled(t *testing.T) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), caseTime)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		stages := g.tryStages(ctx, t)
+		if _, open := stages["AWSPENDING"]; stages != nil && !open {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatalf("the run does not end\n%s", g.history(t))
+		case <-tick.C:
+		}
+	}
+}
+
+func (g *group) tryStages(ctx context.Context, t *testing.T) map[string]string {
+	out, err := g.server.Secrets(t).DescribeSecret(ctx, &secretsmanager.DescribeSecretInput{SecretId: &g.secret})
+	if err != nil {
+		return nil
+	}
+	stages := make(map[string]string)
+	for id, labels := range out.VersionIdsToStages {
+		for _, label := range labels {
+			stages[label] = id
+		}
+	}
+	return stages
+}
+
+func (g *group) stages(t *testing.T) map[string]string { return g.tryStages(t.Context(), t) }
+
+// history is the runs of the secret, for a failure's message.
+func (g *group) history(t *testing.T) string {
+	out, errOut, _ := g.server.CLI(t.Context(), "", "runs", g.secret)
+	return out + errOut
+}
+
+// healthy asserts the promises: the invariants hold, and the application's
+// credential logs in.
+func (g *group) healthy(t *testing.T, what string) {
+	t.Helper()
+	out, errOut, code := g.server.CLI(t.Context(), "", "check")
+	if code != 0 {
+		t.Fatalf("%s: check found broken invariants:\n%s%s\n%s", what, out, errOut, g.history(t))
+	}
+	value, err := g.server.Secrets(t).GetSecretValue(t.Context(), &secretsmanager.GetSecretValueInput{SecretId: &g.secret})
+	if err != nil {
+		t.Fatalf("%s: %v", what, err)
+	}
+	if err := g.login(t, *value.SecretString); err != nil {
+		t.Fatalf("%s: the application's credential is dead: %v\n%s", what, err, g.history(t))
+	}
+}
+
+func (g *group) login(t *testing.T, value string) error {
+	t.Helper()
+	var v struct{ Username, Password, DBName string }
+	if err := json.Unmarshal([]byte(value), &v); err != nil {
+		return errors.New("the value is no JSON")
+	}
+	conn, err := pgx.Connect(t.Context(), g.target.DSN(v.Username, v.Password, v.DBName))
+	if err != nil {
+		return err
+	}
+	return conn.Close(t.Context())
+}
