@@ -96,7 +96,12 @@ type TargetError struct {
 	Err error
 }
 
-func (e *TargetError) Error() string { return e.Err.Error() }
+func (e *TargetError) Error() string {
+	if e.Err == nil {
+		return "call to the target failed"
+	}
+	return e.Err.Error()
+}
 
 // Unwrap returns the target's own error.
 func (e *TargetError) Unwrap() error { return e.Err }
@@ -138,7 +143,7 @@ func (e *StepError) Unwrap() error { return e.Err }
 type Refusal struct {
 	// Kind is one of the sentinel errors above.
 	Kind error
-	// Message is complete, ends with a full stop, and holds no value.
+	// Message is complete and holds no value.
 	Message string
 }
 

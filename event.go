@@ -3,6 +3,7 @@ package lockstep
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -111,14 +112,17 @@ func (e Event) MarshalJSON() ([]byte, error) {
 }
 
 // UnmarshalJSON reads the CloudEvent form; the store's number of the Secret is
-// not in it. Errors: ErrInvalid if it is not an Event of Lockstep.
+// not in it. A type that this version does not know is taken as it is: a newer
+// server may have sent it. Errors: ErrInvalid if it is not an Event of
+// Lockstep.
 func (e *Event) UnmarshalJSON(b []byte) error {
 	var c cloudEvent
 	if err := json.Unmarshal(b, &c); err != nil {
-		return fmt.Errorf("read event: %w", err)
+		return fmt.Errorf("read event: %w: %w", ErrInvalid, err)
 	}
 	at, err := time.Parse(time.RFC3339Nano, c.Time)
-	if err != nil || c.SpecVersion != "1.0" || len(c.Type) <= len(EventTypePrefix) {
+	typ, ours := strings.CutPrefix(c.Type, EventTypePrefix)
+	if err != nil || c.SpecVersion != "1.0" || c.ID == "" || !ours || typ == "" {
 		return fmt.Errorf("read event: not a CloudEvent 1.0 of Lockstep: %w", ErrInvalid)
 	}
 	arn, ok := ParseSecretARN(c.Subject)
@@ -126,7 +130,7 @@ func (e *Event) UnmarshalJSON(b []byte) error {
 		return fmt.Errorf("read event: subject is not a secret ARN: %w", ErrInvalid)
 	}
 	*e = Event{
-		ID: c.ID, Type: EventType(c.Type[len(EventTypePrefix):]), Account: arn.Account, Region: arn.Region,
+		ID: c.ID, Type: EventType(typ), Account: arn.Account, Region: arn.Region,
 		Name: c.Data.Name, ARN: ARN(c.Subject), Seq: c.Data.Sequence, Time: at, Data: c.Data,
 	}
 	return nil

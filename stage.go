@@ -94,25 +94,22 @@ func (s Stages) Place(st Stage, on VersionID) {
 
 // Move does what UpdateSecretVersionStage asks: take the label st off `from`
 // (if given) and put it on `to` (if given). Where AWS demands that the present
-// holder is named, so does Move.
-// Errors: ErrInvalid with AWS's text if `from` is missing or is not where the
-// label stands.
+// holder is named, so does Move. It changes nothing if it fails.
+// Errors: ErrInvalid, worded for the caller (a StageHeldError with AWS's text
+// if `from` is missing, else a Refusal).
 func (s Stages) Move(st Stage, from, to VersionID) error {
 	holder, attached := s[st]
 	switch {
-	case to != "" && attached && holder == to:
-		if from != "" && from != holder {
-			return fmt.Errorf("the staging label %s is not attached to version %s: %w", st, from, ErrInvalid)
-		}
-		return nil
-	case to != "" && attached && from == "":
-		return &StageHeldError{Stage: st, Holder: holder}
-	case from != "" && (!attached || holder != from):
-		return fmt.Errorf("the staging label %s is not attached to version %s: %w", st, from, ErrInvalid)
 	case to == "" && from == "":
-		return fmt.Errorf("name the version to move the label to, or the one to remove it from: %w", ErrInvalid)
+		return Refuse(ErrInvalid, "You must name the version to move staging label %s to in MoveToVersionId, or the one to remove it from in RemoveFromVersionId.", st)
+	case from != "" && (!attached || holder != from):
+		return Refuse(ErrInvalid, "Staging label %s is not attached to version %s, which RemoveFromVersionId names.", st, from)
+	case attached && holder == to:
+		return nil
+	case attached && from == "":
+		return &StageHeldError{Stage: st, Holder: holder}
 	case to == "" && st == Current:
-		return fmt.Errorf("AWSCURRENT can be moved to another version but not removed: %w", ErrInvalid)
+		return Refuse(ErrInvalid, "You can move staging label AWSCURRENT to another version, but you can't remove it.")
 	case to == "":
 		delete(s, st)
 		return nil

@@ -2,6 +2,7 @@ package lockstep
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -12,38 +13,72 @@ const (
 )
 
 // emptyToken stands for an empty part of a name ("/a", "a//b"), since NATS has
-// no empty tokens. A percent sign is not allowed in names, so the escapes are
-// reversible.
+// no empty tokens. No escape is a percent sign alone.
 const emptyToken = "%"
+
+// plainInToken are the characters beside letters and digits that stand in a
+// token as they are: those of a Secret's name but the dot, which parts tokens.
+const plainInToken = "_+=@!-"
 
 // SecretKey is a Secret's name as tokens of a NATS subject: each part of the
 // path is one token, so that "prod/db/orders" is "prod.db.orders" and the
 // subject "….prod.db.>" matches what lies under prod/db. A dot inside a part
-// becomes "%2E"; every other character of a name may stand in a token as it
-// is.
+// becomes "%2E", and so does every byte that a name cannot have: whatever the
+// name, the key is made of valid tokens, none of them a wildcard.
 func SecretKey(name string) string {
 	parts := strings.Split(name, "/")
 	for i, p := range parts {
-		if p == "" {
-			parts[i] = emptyToken
-			continue
-		}
-		parts[i] = strings.ReplaceAll(p, ".", "%2E")
+		parts[i] = token(p)
 	}
 	return strings.Join(parts, ".")
 }
 
-// NameOfKey is the reverse of SecretKey.
+func token(part string) string {
+	if part == "" {
+		return emptyToken
+	}
+	var b strings.Builder
+	for _, c := range []byte(part) {
+		plain := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
+		if plain || strings.IndexByte(plainInToken, c) >= 0 {
+			b.WriteByte(c)
+			continue
+		}
+		fmt.Fprintf(&b, "%%%02X", c)
+	}
+	return b.String()
+}
+
+// NameOfKey is the reverse of SecretKey. What is no escape stays as it is.
 func NameOfKey(key string) string {
 	parts := strings.Split(key, ".")
 	for i, p := range parts {
-		if p == emptyToken {
-			parts[i] = ""
-			continue
-		}
-		parts[i] = strings.ReplaceAll(p, "%2E", ".")
+		parts[i] = part(p)
 	}
 	return strings.Join(parts, "/")
+}
+
+func part(token string) string {
+	if token == emptyToken {
+		return ""
+	}
+	pieces := strings.Split(token, "%")
+	for i, piece := range pieces[1:] {
+		pieces[i+1] = unescape(piece)
+	}
+	return strings.Join(pieces, "")
+}
+
+// unescape reads what follows a percent sign.
+func unescape(piece string) string {
+	if len(piece) < 2 {
+		return "%" + piece
+	}
+	c, err := strconv.ParseUint(piece[:2], 16, 8)
+	if err != nil {
+		return "%" + piece
+	}
+	return string([]byte{byte(c)}) + piece[2:]
 }
 
 // EventSubject is the subject that an Event is published on:

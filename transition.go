@@ -112,8 +112,10 @@ func Transition(s RunState, g Signal, f Facts) (RunState, error) {
 		return fromCreated(g, f)
 	case RunSetting:
 		return fromSetting(g, f)
-	case RunSet, RunTested:
-		return fromSet(s, g, f)
+	case RunSet:
+		return fromSet(g, f)
+	case RunTested:
+		return fromTested(g, f)
 	case RunUndo:
 		return fromUndo(g, f)
 	case RunLost:
@@ -156,12 +158,14 @@ func fromCreated(g Signal, f Facts) (RunState, error) {
 
 func fromSetting(g Signal, f Facts) (RunState, error) {
 	switch g {
-	case SignalApplied, SignalDeposit:
+	case SignalApplied:
 		return RunSet, nil
+	case SignalDeposit:
+		return guarded(f.Traits.Chooser == Issued, RunSet, RunSetting, g)
 	case SignalNotApplied, SignalUnknown:
 		return RunSetting, nil
 	case SignalRefusedValue:
-		return RunCreated, nil
+		return guarded(f.Traits.Chooser == Chosen, RunCreated, RunSetting, g)
 	case SignalStop:
 		return guarded(!f.issuedOne(), RunUndo, RunSetting, g)
 	case SignalNoDeposit:
@@ -172,29 +176,54 @@ func fromSetting(g Signal, f Facts) (RunState, error) {
 	return RunSetting, noRow(RunSetting, g)
 }
 
-func fromSet(s RunState, g Signal, f Facts) (RunState, error) {
-	switch {
-	case g == SignalTestOK:
+func fromSet(g Signal, f Facts) (RunState, error) {
+	switch g {
+	case SignalTestOK:
 		return RunTested, nil
-	case g == SignalTestRefused && f.Traits.Chooser == Issued:
-		return RunUndo, nil
-	case g == SignalTestRefused:
-		return RunSetting, nil
-	case g == SignalProbeFailed:
-		return guarded(!f.issuedOne(), RunUndo, s, g)
-	case g == SignalStop && f.issuedOne():
-		return guarded(!f.CurrentIsBase && !f.CurrentIsOurs, RunFailed, s, g)
-	case g == SignalStop:
-		return RunUndo, nil
-	case g == SignalNotApplied, g == SignalUnknown:
-		return s, nil
-	case g == SignalFinish && f.CurrentIsOurs:
-		return RunSucceeded, nil
-	case g == SignalFinish:
-		ok := s == RunTested && f.CurrentIsBase && (f.Stop == StopNone || f.issuedOne())
-		return guarded(ok, RunSucceeded, s, g)
+	case SignalTestRefused:
+		return afterRefusal(f), nil
+	case SignalNotApplied, SignalUnknown: // the test came to no verdict
+		return RunSet, nil
+	case SignalProbeFailed, SignalStop:
+		return turnBack(RunSet, g, f)
+	case SignalFinish:
+		return guarded(f.CurrentIsOurs, RunSucceeded, RunSet, g)
 	}
-	return s, noRow(s, g)
+	return RunSet, noRow(RunSet, g)
+}
+
+// afterRefusal is where a pending value leads that the target took and then
+// does not let in. A chosen one is set again, an issued one revoked; where
+// issuing killed the old one there is nothing to go back to, so the test is
+// tried again.
+func afterRefusal(f Facts) RunState {
+	switch {
+	case f.issuedOne():
+		return RunSet
+	case f.Traits.Chooser == Issued:
+		return RunUndo
+	}
+	return RunSetting
+}
+
+func fromTested(g Signal, f Facts) (RunState, error) {
+	switch g {
+	case SignalProbeFailed, SignalStop:
+		return turnBack(RunTested, g, f)
+	case SignalFinish:
+		held := f.CurrentIsBase && (f.Stop == StopNone || f.issuedOne())
+		return guarded(held || f.CurrentIsOurs, RunSucceeded, RunTested, g)
+	}
+	return RunTested, noRow(RunTested, g)
+}
+
+// turnBack leaves a Run whose pending value the target accepts. One issued
+// value goes forward only, unless somebody has put another AWSCURRENT.
+func turnBack(s RunState, g Signal, f Facts) (RunState, error) {
+	if f.issuedOne() {
+		return guarded(g == SignalStop && !f.CurrentIsBase && !f.CurrentIsOurs, RunFailed, s, g)
+	}
+	return RunUndo, nil
 }
 
 func fromUndo(g Signal, f Facts) (RunState, error) {

@@ -7,12 +7,16 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"lockstep"
 )
 
 const (
 	headerEnd = "Lockstep-End"
 	// replayPatience is how long an answer may be silent.
 	replayPatience = 15 * time.Second
+	// denialPatience is how long after a denial.
+	denialPatience = 2 * time.Second
 	// noType stands for the type in a request that asks for a position alone:
 	// no event has it.
 	noType = "none.none"
@@ -40,10 +44,11 @@ type position struct {
 
 // replay is one request for events that were missed. A nil *replay is none.
 type replay struct {
-	sub      *nats.Subscription
-	ch       chan *nats.Msg
-	done     chan struct{}
-	timer    *time.Timer
+	ch chan *nats.Msg
+	// stopped ends it; it ends with the Watcher too.
+	stopped context.CancelFunc
+	timer   *time.Timer
+	// answered is true once anything came.
 	answered bool
 }
 
@@ -55,16 +60,18 @@ func (w *Watcher) ask(subject string, req replayRequest) (*replay, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ask for missed events: %w", err)
 	}
-	r := &replay{ch: make(chan *nats.Msg, 1), done: make(chan struct{}), timer: time.NewTimer(replayPatience)}
+	life, stop := context.WithCancel(w.life)
+	r := &replay{ch: make(chan *nats.Msg, 1), stopped: stop, timer: time.NewTimer(replayPatience)}
 	inbox := nc.NewInbox()
-	r.sub, err = nc.Subscribe(inbox, func(m *nats.Msg) {
+	sub, err := nc.Subscribe(inbox, func(m *nats.Msg) {
 		select {
 		case r.ch <- m:
-		case <-r.done:
+		case <-life.Done():
 		}
 	})
 	if err == nil {
-		err = r.sub.SetPendingLimits(-1, -1)
+		context.AfterFunc(life, func() { unsubscribe(sub) })
+		err = sub.SetPendingLimits(-1, -1)
 	}
 	if err == nil {
 		err = nc.PublishRequest(replayRoot+w.client.link.id+"."+subject, inbox, body)
@@ -95,9 +102,8 @@ func (r *replay) stop() {
 	if r == nil {
 		return
 	}
-	unsubscribe(r.sub)
 	r.timer.Stop()
-	close(r.done)
+	r.stopped()
 }
 
 // startReplay asks for what came after the last known position; without one,
@@ -116,15 +122,22 @@ func (w *Watcher) startReplay() {
 	w.replay = r
 }
 
-func (w *Watcher) restartReplay(reason string) {
-	w.client.at.Log().Warn("catch-up is asked for again", "reason", reason)
+// askAgain begins a catch-up anew that was not answered. Errors: ErrDenied if
+// the server had denied something.
+func (w *Watcher) askAgain() error {
 	w.replay.stop()
 	w.replay, w.stale = nil, true
+	if w.suspect {
+		w.suspect = false
+		return fmt.Errorf("events of this pattern may not be seen: %w", lockstep.ErrDenied)
+	}
+	w.client.at.Log().Warn("missed events were not given in full; asking again")
+	return nil
 }
 
 // replayed takes one message of the answer.
 func (w *Watcher) replayed(ctx context.Context, m *nats.Msg) error {
-	w.replay.answered = true
+	w.replay.answered, w.suspect = true, false
 	w.replay.timer.Reset(replayPatience)
 	if m.Header.Get(headerEnd) == "" {
 		return w.take(ctx, m.Data)
@@ -137,7 +150,7 @@ func (w *Watcher) replayed(ctx context.Context, m *nats.Msg) error {
 	}
 	w.replay.stop()
 	w.replay = nil
-	w.fresh, w.founded = false, true
+	w.fresh = false
 	w.state.Stream, w.state.Last = end.Stream, end.Last
 	return nil
 }
@@ -147,7 +160,6 @@ func (w *Watcher) askMark() {
 	if w.sub == nil || w.replay != nil || w.mark != nil || !w.client.link.up() {
 		return
 	}
-	// A position in the future matches nothing, whatever the type.
 	r, err := w.ask(w.subject(noType), replayRequest{After: w.state.Last, Stream: w.state.Stream})
 	if err != nil {
 		return // asked again later

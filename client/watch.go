@@ -61,12 +61,12 @@ type Watcher struct {
 	// fresh is true until the present state was given once: till then the
 	// sequences of a Secret have holes, which are none.
 	fresh bool
-	// unfounded is true while Secrets that are not in Seen are to be read from
-	// their beginning.
-	founded bool
 	// replay is the catch-up under way, stale that one is due.
 	replay *replay
 	stale  bool
+	// suspect is true if the server denied something while nothing of ours was
+	// answered.
+	suspect bool
 	// mark and marked are two notes of a position; see advance.
 	mark   *replay
 	marked position
@@ -116,6 +116,7 @@ func (c *Client) Watch(ctx context.Context, cfg WatchConfig) (*Watcher, error) {
 		live:   make(chan *nats.Msg, liveBuffer), tick: time.NewTicker(markInterval), state: cfg.State.clone(),
 	}
 	w.life, w.end = context.WithCancel(c.life)
+	context.AfterFunc(w.life, func() { c.link.forget(li) })
 	w.begin(cfg.Since)
 	return w, nil
 }
@@ -124,9 +125,8 @@ func (c *Client) Watch(ctx context.Context, cfg WatchConfig) (*Watcher, error) {
 func (w *Watcher) begin(since time.Time) {
 	switch {
 	case !w.state.IsZero():
-		w.founded = true
 	case !since.IsZero():
-		w.founded, w.state.Since = true, since
+		w.state.Since = since
 	default:
 		w.fresh, w.state.Since = true, w.client.at.Now().Add(-clockSlack)
 	}
@@ -181,7 +181,6 @@ func (w *Watcher) Next(ctx context.Context) (lockstep.Event, error) {
 // step takes one thing that happened. The queue is empty when it is called.
 func (w *Watcher) step(ctx context.Context) error {
 	if w.life.Err() != nil {
-		w.stop()
 		return errClosed
 	}
 	if w.held != nil {
@@ -199,16 +198,15 @@ func (w *Watcher) step(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-w.life.Done():
-		w.stop()
 		return errClosed
 	case <-w.link.up:
 		w.connected()
 	case <-w.link.denied:
-		return w.denied()
+		w.denied()
 	case m := <-w.replay.messages():
 		return w.replayed(ctx, m)
 	case <-w.replay.overdue():
-		w.restartReplay("no answer")
+		return w.askAgain()
 	case m := <-live:
 		return w.take(ctx, m.Data)
 	case m := <-w.mark.messages():
@@ -240,7 +238,9 @@ func (w *Watcher) connected() {
 			return
 		}
 		w.sub = sub
+		context.AfterFunc(w.life, func() { unsubscribe(sub) })
 	}
+	w.suspect = false
 	w.mark.stop()
 	w.mark, w.marked = nil, position{}
 	w.replay.stop()
@@ -258,24 +258,16 @@ func (w *Watcher) noticeLoss() {
 	}
 }
 
-// denied fails the Watcher if the denial can be its own: nothing was answered.
-func (w *Watcher) denied() error {
-	if w.replay == nil || w.replay.answered {
-		return nil
+// denied notes that the server denied something. If nothing of ours is answered
+// soon, it was ours.
+func (w *Watcher) denied() {
+	if w.replay != nil && !w.replay.answered {
+		w.suspect = true
+		w.replay.timer.Reset(denialPatience)
 	}
-	return fmt.Errorf("events of this pattern may not be seen: %w", lockstep.ErrDenied)
 }
 
 // subject is the Watcher's own, with these tokens for the type.
 func (w *Watcher) subject(eventType string) string {
 	return w.prefix + eventType + "." + w.pattern.key()
-}
-
-func (w *Watcher) stop() {
-	unsubscribe(w.sub)
-	w.replay.stop()
-	w.mark.stop()
-	w.sub, w.replay, w.mark = nil, nil, nil
-	w.tick.Stop()
-	w.client.link.forget(w.link)
 }

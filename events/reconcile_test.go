@@ -3,6 +3,7 @@ package events
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -180,18 +181,22 @@ func TestOlderJetStreamCatchesUp(t *testing.T) {
 	// behind the newest.
 	lost := w.tell(t, s, lockstep.EventVersionCurrent, lockstep.EventRunSucceeded)
 	other := w.secret(t, "prod/b")
-	for range 7 {
-		many := make([]lockstep.EventType, 100)
-		for i := range many {
-			many[i] = lockstep.EventRunRetrying
-		}
-		w.tell(t, other, many...)
+	for range 3 {
+		w.tell(t, other, make100(lockstep.EventRunRetrying)...)
 	}
 	w.drained(t)
 	w.reconcile(t) // remembers how far the stream was
 	w.wipe(t, backup)
 	if n := w.streamSeq(t); n != 1 {
 		t.Fatalf("backup is at %d", n)
+	}
+	// By the time of the comparison the newest are there, the older are not.
+	newest := w.secret(t, "prod/c")
+	for range 6 {
+		w.tell(t, newest, make100(lockstep.EventRunWaiting)...)
+		if _, err := w.relay.sendEvents(testContext(t)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	w.start(t, w.relay)
 	for _, e := range lost {
@@ -201,6 +206,10 @@ func TestOlderJetStreamCatchesUp(t *testing.T) {
 		})
 	}
 	w.drained(t)
+}
+
+func make100(typ lockstep.EventType) []lockstep.EventType {
+	return slices.Repeat([]lockstep.EventType{typ}, 100)
 }
 
 func TestNothingIsRepublishedWithoutNeed(t *testing.T) {

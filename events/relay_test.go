@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -432,6 +433,17 @@ func TestLostAnswersRepeatNothing(t *testing.T) {
 	}
 	if has, err := w.bus.HasJob(testContext(t), one.Subject()); err != nil || has {
 		t.Errorf("the job came twice: %v, %v", has, err)
+	}
+}
+
+func TestNothingIsMarkedAfterAFailureOfTheSameSecret(t *testing.T) {
+	w := newWorld(t)
+	a := w.tell(t, w.secret(t, "prod/a"), lockstep.EventVersionCurrent, lockstep.EventRunSucceeded)
+	b := w.tell(t, w.secret(t, "prod/b"), lockstep.EventVersionCurrent)
+	r := w.newRelay(t, &deaf{Bus: w.bus, lose: 1}, "")
+	arrived, err := r.publishEvents(testContext(t), slices.Concat(a, b))
+	if !errors.Is(err, errLost) || !slices.Equal(arrived, []string{b[0].ID}) {
+		t.Errorf("marked %v, %v; want prod/b's alone", arrived, err)
 	}
 }
 

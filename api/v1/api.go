@@ -141,7 +141,7 @@ func (a *API) Serve(w http.ResponseWriter, r *http.Request, caller auth.Caller) 
 	c := call{Request: r, caller: caller, action: actionPrefix + rt.action, id: id}
 	out, err := rt.handle(a, r.Context(), c)
 	if err != nil {
-		return c.action, answer(err)
+		return c.action, answer(a.veil(r.Context(), c, err))
 	}
 	body, err := json.Marshal(out)
 	if err != nil {
@@ -199,6 +199,22 @@ func (a *API) may(ctx context.Context, c call, s *lockstep.Secret) error {
 		q.Resource = string(s.ARN)
 	}
 	return a.config.Guard.Authorize(ctx, q)
+}
+
+// veil keeps who may not touch a name from learning that nothing has it.
+func (a *API) veil(ctx context.Context, c call, err error) error {
+	if !errors.Is(err, keeper.ErrNoSecret) {
+		return err
+	}
+	resource := c.URL.Query().Get("secret")
+	if _, ok := lockstep.ParseSecretARN(resource); !ok {
+		resource = fmt.Sprintf("arn:aws:secretsmanager:%s:%s:secret:%s", c.caller.Region, c.caller.Account, resource)
+	}
+	denied := a.config.Guard.Authorize(ctx, auth.Question{Caller: c.caller, Action: c.action, Resource: resource})
+	if denied != nil {
+		return denied
+	}
+	return err
 }
 
 // Error is what a client is told.

@@ -54,7 +54,8 @@ func rules() []rule {
 		// the house and its documents together.
 		{folder: "internal/fault", may: []string{"bus", "events", "rotators", "store"}},
 		{folder: "internal/archtest"},
-		{folder: "internal/doctest", may: []string{"internal/pgserver"}},
+		{folder: "internal/doctest"},
+		{folder: "internal/servertest", may: []string{"auth"}},
 
 		// The wiring.
 		{folder: "internal/node", may: []string{everything}},

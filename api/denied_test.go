@@ -1,0 +1,70 @@
+package api_test
+
+import (
+	"slices"
+	"testing"
+
+	"lockstep"
+	"lockstep/keys"
+	"lockstep/store"
+)
+
+// asUser gives the account a user without any policy, and returns the rig as
+// that user sees it.
+func (r *rig) asUser(name string) *rig {
+	r.t.Helper()
+	const secret = "0123456789012345678901234567890123456789"
+	arn, id := "arn:aws:iam::"+account+":user/"+name, "AKIAUSERUSERUSERUSER"
+	sealed, err := r.keys.Seal(r.t.Context(), store.Owner{Account: account, Region: region}, "",
+		lockstep.StringValue(secret), keys.Binding{ARN: arn, Version: id})
+	must(r.t, err)
+	must(r.t, r.store.Update(r.t.Context(), func(tx store.Tx) error {
+		if err := tx.InsertUser(&store.User{ARN: arn, Account: account, Name: name, Created: tx.Now()}); err != nil {
+			return err
+		}
+		return tx.InsertAccessKey(&store.AccessKey{ID: id, UserARN: arn, Secret: sealed, Active: true, Created: tx.Now()})
+	}))
+	u := *r
+	u.creds.AccessKeyID, u.creds.SecretKey = id, lockstep.StringValue(secret)
+	u.client = u.clientFor(region)
+	return &u
+}
+
+func TestWhoMayNothing(t *testing.T) {
+	r := start(t)
+	made := r.create("secret", marker)
+	u := r.asUser("app")
+	policy := `{\"Version\":\"2012-10-17\",\"Statement\":[{\"Effect\":\"Allow\",\"Principal\":\"*\",\"Action\":\"secretsmanager:GetSecretValue\",\"Resource\":\"*\"}]}`
+	for _, action := range []string{"BatchGetSecretValue", "CancelRotateSecret", "CreateSecret", "DeleteResourcePolicy", "DeleteSecret",
+		"DescribeSecret", "GetRandomPassword", "GetResourcePolicy", "GetSecretValue", "ListSecretVersionIds", "ListSecrets",
+		"PutResourcePolicy", "PutSecretValue", "RemoveRegionsFromReplication", "ReplicateSecretToRegions", "RestoreSecret", "RotateSecret",
+		"StopReplicationToReplica", "TagResource", "UntagResource", "UpdateSecret", "UpdateSecretVersionStage", "ValidateResourcePolicy"} {
+		// A name that is there and one that is not are told apart by nothing.
+		for _, name := range []string{"secret", "nosuch"} {
+			t.Run(action+" "+name, func(t *testing.T) {
+				wantError(t, u.raw(action, `{"SecretId":"`+name+`","Name":"`+name+`","SecretString":"v","ClientRequestToken":"`+tok1+`","Tags":[],"TagKeys":[],
+					"VersionStage":"x","ResourcePolicy":"`+policy+`","RotationLambdaARN":"plain","SecretIdList":["`+name+`"]}`), "AccessDeniedException", "")
+			})
+		}
+	}
+	t.Run("force on a name that is not there", func(t *testing.T) {
+		wantError(t, u.raw("DeleteSecret", `{"SecretId":"nosuch","ForceDeleteWithoutRecovery":true}`), "AccessDeniedException", "")
+	})
+	t.Run("the text says who, what, and on which ARN", func(t *testing.T) {
+		wantError(t, u.raw("GetSecretValue", `{"SecretId":"secret"}`), "AccessDeniedException",
+			"User: arn:aws:iam::000000000000:user/app is not authorized to perform: secretsmanager:GetSecretValue on resource: "+
+				*made.ARN+" because no identity-based policy allows the secretsmanager:GetSecretValue action")
+	})
+	for _, c := range [][2]string{{"GET", "/v1/runs"}, {"GET", "/v1/runs?secret=secret"}, {"GET", "/v1/rotation?secret=secret"}, {"PUT", "/v1/rotation?secret=secret"},
+		{"POST", "/v1/plans?secret=secret"}, {"GET", "/v1/plans/x"}, {"GET", "/v1/rotation?secret=nosuch"}, {"POST", "/v1/plans?secret=nosuch"}, {"GET", "/v1/events?secret=secret"}, {"GET", "/v1/check"}, {"GET", "/v1/status"}, {"GET", "/v1/openapi.json"}} {
+		t.Run(c[0]+" "+c[1], func(t *testing.T) {
+			if got := u.v1(c[0], c[1], ""); got.status != 403 {
+				t.Errorf("%d %s", got.status, got.body)
+			}
+		})
+	}
+	d := r.raw("DescribeSecret", `{"SecretId":"secret"}`).fields(t)
+	if slices.ContainsFunc([]string{"Tags", "DeletedDate", "RotationEnabled"}, func(k string) bool { return d[k] != nil }) {
+		t.Errorf("something was changed: %v", d)
+	}
+}
