@@ -18,10 +18,10 @@ const redacted = "[redacted]"
 // share the bytes. Compare with [Value.Equal]; == does not compile.
 type Value struct {
 	_ [0]func()
-	// The bytes stand behind a pointer, since fmt calls no methods on a Value
-	// in an unexported field: it prints what it finds there, and follows no
-	// pointer.
-	clear *content
+	// The bytes stand behind two pointers, since fmt calls no methods on a
+	// Value in an unexported field: it prints what it finds there, and follows
+	// one pointer (where the verb does not fit it) but not two.
+	clear **content
 }
 
 type content struct {
@@ -30,11 +30,16 @@ type content struct {
 }
 
 // StringValue is the Value of a SecretString.
-func StringValue(s string) Value { return Value{clear: &content{bytes: []byte(s)}} }
+func StringValue(s string) Value { return newValue(content{bytes: []byte(s)}) }
 
 // BinaryValue is the Value of a SecretBinary. It keeps its own copy of b.
 func BinaryValue(b []byte) Value {
-	return Value{clear: &content{bytes: bytes.Clone(b), binary: true}}
+	return newValue(content{bytes: bytes.Clone(b), binary: true})
+}
+
+func newValue(c content) Value {
+	p := &c
+	return Value{clear: &p}
 }
 
 // Bytes returns the clear bytes; nil if there is no value. The caller must not
@@ -43,14 +48,14 @@ func (v Value) Bytes() []byte {
 	if v.clear == nil {
 		return nil
 	}
-	return v.clear.bytes
+	return (*v.clear).bytes
 }
 
 // Reveal returns the clear bytes as a string.
 func (v Value) Reveal() string { return string(v.Bytes()) }
 
 // IsBinary tells whether the value was given as SecretBinary.
-func (v Value) IsBinary() bool { return v.clear != nil && v.clear.binary }
+func (v Value) IsBinary() bool { return v.clear != nil && (*v.clear).binary }
 
 // IsZero tells whether there is no value; an empty one is none.
 func (v Value) IsZero() bool { return len(v.Bytes()) == 0 }

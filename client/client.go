@@ -23,6 +23,8 @@ type Client struct {
 	admin *admin.Client
 	link  *link
 	poll  time.Duration
+	// buffer is how many events may wait for a Watcher.
+	buffer int
 	// life ends with Close.
 	life context.Context
 	end  context.CancelFunc
@@ -46,7 +48,7 @@ func New(ctx context.Context, cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open client: %w", err)
 	}
-	c := &Client{at: at, admin: admin.On(at), poll: cfg.PollInterval, feeds: make(map[string]*feed)}
+	c := &Client{at: at, admin: admin.On(at), poll: cfg.PollInterval, feeds: make(map[string]*feed), buffer: liveBuffer}
 	if c.poll == 0 {
 		c.poll = DefaultPollInterval
 	}

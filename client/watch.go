@@ -113,7 +113,7 @@ func (c *Client) Watch(ctx context.Context, cfg WatchConfig) (*Watcher, error) {
 	w := &Watcher{
 		client: c, pattern: p, types: slices.Clone(cfg.Types), link: li,
 		prefix: fmt.Sprintf("%s.%s.%s.", lockstep.EventSubjectPrefix, st.Account, c.at.Region()),
-		live:   make(chan *nats.Msg, liveBuffer), tick: time.NewTicker(markInterval), state: cfg.State.clone(),
+		live:   make(chan *nats.Msg, c.buffer), tick: time.NewTicker(markInterval), state: cfg.State.clone(),
 	}
 	w.life, w.end = context.WithCancel(c.life)
 	context.AfterFunc(w.life, func() { c.link.forget(li) })

@@ -115,7 +115,7 @@ func (r *Relay) sentTail(ctx context.Context, limit int) (tail, error) {
 		if err != nil {
 			return err
 		}
-		waiting, err := tx.UnsentEvents(limit)
+		waiting, err := tx.UnsentEvents(lastLook)
 		if err != nil {
 			return err
 		}

@@ -80,8 +80,11 @@ type Relay struct {
 	// doubt is true while the stream may hold Events that are marked unsent,
 	// or later ones of their subjects.
 	doubt bool
-	// term is the lease's term that doubt was last settled in.
-	term uint64
+	// compared and term say whether, and in which term of the lease, the event
+	// stream was compared with the store before the first publish. Only the
+	// event loop uses them.
+	compared bool
+	term     uint64
 	// busy is how long each delayed Job's next delay is, by outbox row. Only
 	// the job loop uses it.
 	busy map[int64]time.Duration
@@ -123,6 +126,7 @@ func (r *Relay) Start(ctx context.Context) error {
 		return fmt.Errorf("start relay: it runs already: %w", lockstep.ErrState)
 	}
 	ctx, r.cancel = context.WithCancel(ctx)
+	r.compared = false
 	if r.cfg.Node != "" {
 		r.running.Go(func() { r.lease.keep(ctx, r.log) })
 	}

@@ -14,11 +14,11 @@ import (
 
 // sendEvents publishes one batch of Events and marks them.
 func (r *Relay) sendEvents(ctx context.Context) (time.Duration, error) {
+	if err := r.compareFirst(ctx); err != nil {
+		return 0, err
+	}
 	r.sending.Lock()
 	defer r.sending.Unlock()
-	if term := r.lease.term(); term != r.term {
-		r.term, r.doubt = term, true
-	}
 	var batch []lockstep.Event
 	err := r.cfg.Store.View(ctx, func(tx store.ReadTx) (err error) {
 		batch, err = tx.UnsentEvents(batchSize)
@@ -40,6 +40,23 @@ func (r *Relay) sendEvents(ctx context.Context) (time.Duration, error) {
 		return 0, err
 	}
 	return r.cfg.Poll, err
+}
+
+// compareFirst compares the stream with the store before anything is published
+// after a start or a change of the relay: a stream that was restored from an
+// older copy could otherwise overtake the mark that gives it away.
+func (r *Relay) compareFirst(ctx context.Context) error {
+	term := r.lease.term()
+	if r.compared && term == r.term {
+		return nil
+	}
+	if err := r.recoverEvents(ctx); err != nil {
+		return err
+	}
+	r.sending.Lock()
+	defer r.sending.Unlock()
+	r.compared, r.term, r.doubt = true, term, true
+	return nil
 }
 
 // publishEvents returns the ids of those that the stream has. After a failure,

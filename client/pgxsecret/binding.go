@@ -158,9 +158,8 @@ func (b *Binding) login(ctx context.Context, cc *pgx.ConnConfig, v *client.Versi
 	}
 	h.onClose = func() { b.count(v.ID, -1) }
 	cred.apply(&cc.Config)
+	h.closeWith(ctx)
 	handover(&cc.Config, h, t)
-	// If nobody takes it, it must not stay.
-	context.AfterFunc(ctx, func() { _ = h.closeUntaken() })
 	return nil
 }
 
@@ -217,13 +216,11 @@ const (
 // that were busy soon after they are released, until ctx ends. It does not
 // wait for anybody, and nobody waits for it.
 func (b *Binding) Drain(ctx context.Context, pool *pgxpool.Pool) {
+	wait := firstSweep
 	for ctx.Err() == nil {
 		v := b.source.Current()
-		for wait := firstSweep; ; wait = min(2*wait, lastSweep) {
-			n, _ := b.old(v.ID)
-			if n == 0 || ctx.Err() != nil {
-				break
-			}
+		n, changed := b.old(v.ID)
+		if n > 0 {
 			// PrepareConn refuses, and the pool closes, what is old.
 			for _, conn := range pool.AcquireAllIdle(ctx) {
 				conn.Release()
@@ -231,12 +228,10 @@ func (b *Binding) Drain(ctx context.Context, pool *pgxpool.Pool) {
 			if pause(ctx, wait) != nil {
 				return
 			}
-			v = b.source.Current()
-		}
-		if b.source.Current() != v {
+			wait = min(2*wait, lastSweep)
 			continue
 		}
-		_, changed := b.old(v.ID)
+		wait = firstSweep
 		select {
 		case <-v.Replaced():
 		case <-changed: // one may have been opened with an older Version

@@ -26,8 +26,10 @@ type handed struct {
 	// onClose is called once.
 	onClose func()
 	once    sync.Once
-	// taken is true once the client has it.
-	taken atomic.Bool
+	// taken is true once the client has it, or nobody can any more; forget
+	// ends the watch over that.
+	taken  atomic.Bool
+	forget func() bool
 
 	// startup collects the client's message until it is whole; nil afterwards.
 	startup []byte
@@ -113,12 +115,13 @@ func (h *handed) Close() error {
 	return err
 }
 
-// closeUntaken closes the connection if no client has taken it.
-func (h *handed) closeUntaken() error {
-	if h.taken.CompareAndSwap(false, true) {
-		return h.Close()
-	}
-	return nil
+// closeWith closes the connection with ctx if no client has taken it by then.
+func (h *handed) closeWith(ctx context.Context) {
+	h.forget = context.AfterFunc(ctx, func() {
+		if h.taken.CompareAndSwap(false, true) {
+			_ = h.Close() // nobody is left to be told
+		}
+	})
 }
 
 // handover makes a Config connect by taking h: no name is looked up, no TLS is
@@ -128,6 +131,7 @@ func handover(cfg *pgconn.Config, h *handed, t *tls.Config) {
 	dial := cfg.DialFunc
 	cfg.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
 		if h.taken.CompareAndSwap(false, true) {
+			h.forget()
 			return h, nil
 		}
 		return dialLike(ctx, func(ctx context.Context) (net.Conn, error) { return dial(ctx, network, address) }, t)
