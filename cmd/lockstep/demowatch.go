@@ -133,11 +133,16 @@ func (w *rotationWatch) receivedAt(ctx context.Context, id lockstep.VersionID) (
 	}
 }
 
-// stepTimes lists the steps of a run with how long each took.
+// stepTimes lists the steps of a run with how long each took. Finish is one
+// transaction, begun and ended in the same write.
 func stepTimes(run admin.Run) string {
 	var parts []string
 	for _, s := range run.Steps {
-		parts = append(parts, fmt.Sprintf("%s %s", s.Step, millis(s.Ended.Sub(s.Started))))
+		took := millis(s.Ended.Sub(s.Started))
+		if s.Ended.Equal(s.Started) {
+			took = "<0.1ms"
+		}
+		parts = append(parts, fmt.Sprintf("%s %s", s.Step, took))
 	}
 	return strings.Join(parts, "  ")
 }

@@ -83,6 +83,7 @@ Start a server with "lockstep serve"; then, in another shell,
   lockstep secret list`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
+		Args:          cobra.ArbitraryArgs, // RunE says what is wrong with them
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return usagef("unknown command %q; see lockstep --help", args[0])

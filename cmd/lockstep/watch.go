@@ -172,4 +172,3 @@ func saveState(path string, s client.State) error {
 	}
 	return nil
 }
-
