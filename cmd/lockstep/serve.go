@@ -64,7 +64,7 @@ SIGTERM drains and ends with exit code 0.`,
 	f.StringSliceVar(&s.Regions, "regions", []string{"us-east-1"}, "regions served; the first is home")
 	f.StringVar(&s.Account, "account", "000000000000", "account that owns everything")
 	f.IntVar(&s.Workers, "workers", 16, "rotations carried at once")
-	f.StringVar(&s.Lease, "lease", "15s", "how long a worker's claim lasts without a heartbeat")
+	f.StringVar(&s.Lease, "lease", "10s", "how long a worker's claim lasts without a heartbeat")
 	f.StringVar(&s.LogFormat, "log-format", "json", "json or text")
 	f.StringVar(&s.LogLevel, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&config, "config", "", "YAML file with these settings; flags outrank it")
@@ -118,7 +118,7 @@ func (s *settings) config(errOut io.Writer) (node.Config, error) {
 	}
 	lease, err := time.ParseDuration(s.Lease)
 	if err != nil {
-		return node.Config{}, usagef("--lease %q: a duration such as 15s", s.Lease)
+		return node.Config{}, usagef("--lease %q: a duration such as 10s", s.Lease)
 	}
 	cfg := node.Config{
 		DataDir: s.DataDir, Listen: s.Listen, PlainHTTP: s.HTTP, NATSListen: s.NATSListen, NATSURL: s.NATSURL,

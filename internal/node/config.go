@@ -38,7 +38,7 @@ type Config struct {
 	// Workers is how many Jobs are carried at once; default 16.
 	Workers int
 	// Lease is how long a claim lasts without a heartbeat, and how long a call
-	// to a target may take effect at the most; default 15 seconds.
+	// to a target may take effect at the most; default 10 seconds.
 	Lease time.Duration
 	// Version is what the status endpoint reports.
 	Version string
@@ -62,7 +62,7 @@ func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.Account, "000000000000")
 	setDefault(&c.MinInterval, time.Minute)
 	setDefault(&c.Workers, 16)
-	setDefault(&c.Lease, 15*time.Second)
+	setDefault(&c.Lease, 10*time.Second)
 	if len(c.Regions) == 0 {
 		c.Regions = []lockstep.Region{"us-east-1"}
 	}

@@ -23,7 +23,6 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
-	"github.com/aws/aws-sdk-go-v2/service/secretsmanager/types"
 	"github.com/jackc/pgx/v5"
 
 	"lockstep"
@@ -38,11 +37,11 @@ const caseTime = 90 * time.Second
 func TestEveryCallBroken(t *testing.T) {
 	var cases, kills atomic.Int64
 	t.Run("group", func(t *testing.T) {
-		for _, rotator := range []string{"postgres", "postgres-alternating"} {
+		for _, v := range variants {
 			for _, store := range []string{"sqlite", "postgresql"} {
-				t.Run(rotator+"/"+store, func(t *testing.T) {
+				t.Run(v.name+"/"+store, func(t *testing.T) {
 					t.Parallel()
-					g := newGroup(t, rotator, store)
+					g := newGroup(t, v, store)
 					calls := g.count(t)
 					t.Logf("one rotation makes %d calls: %s", len(calls), strings.Join(calls, " "))
 					for _, mode := range fault.Modes() {
@@ -62,8 +61,27 @@ func TestEveryCallBroken(t *testing.T) {
 	}
 }
 
+// variant is a way to rotate.
+type variant struct {
+	name    string
+	rotator string
+	// admin tells whether the secret names an admin's; without one, the role
+	// changes its own password.
+	admin bool
+	// retires tells whether the old account is shut soon after finish.
+	retires bool
+}
+
+var variants = []variant{
+	{name: "postgres by an admin", rotator: "postgres", admin: true},
+	{name: "postgres by itself", rotator: "postgres"},
+	{name: "postgres-alternating", rotator: "postgres-alternating", admin: true, retires: true},
+}
+
 // group is one server with one secret under one rotator, over one store.
 type group struct {
+	variant
+	role    string
 	server  *servertest.Server
 	target  *pgtest.Server
 	control string
@@ -71,9 +89,9 @@ type group struct {
 	kills   int64
 }
 
-func newGroup(t *testing.T, rotator, store string) *group {
+func newGroup(t *testing.T, v variant, store string) *group {
 	t.Helper()
-	g := &group{target: pgtest.Shared(t), control: filepath.Join(t.TempDir(), "faults.sock"), secret: "app/" + rotator}
+	g := &group{variant: v, target: pgtest.Shared(t), control: filepath.Join(t.TempDir(), "faults.sock"), secret: "app/" + v.rotator}
 	args := []string{"--lease", "1s", "--min-interval", "1s"}
 	if store == "postgresql" {
 		args = append(args, "--store", g.target.DatabaseDSN(t))
@@ -81,29 +99,33 @@ func newGroup(t *testing.T, rotator, store string) *group {
 	g.server = servertest.Start(t, servertest.Options{
 		Tags: "faults", Args: args, Env: []string{"LOCKSTEP_FAULTS=" + g.control},
 	})
-	g.createSecrets(t, rotator)
+	g.createSecrets(t)
 	return g
 }
 
 // createSecrets makes the role at the target, the admin's secret and the
 // application's, and turns rotation on.
-func (g *group) createSecrets(t *testing.T, rotator string) {
+func (g *group) createSecrets(t *testing.T) {
 	t.Helper()
 	db := g.target.Database(t)
-	role := "app_" + db
-	g.target.Must(t, fmt.Sprintf("CREATE ROLE %s LOGIN PASSWORD 'first-one'", role))
+	g.role = "app_" + db
+	g.target.Must(t, fmt.Sprintf("CREATE ROLE %s LOGIN PASSWORD 'first-one'", g.role))
 	value := map[string]any{"engine": "postgres", "host": "127.0.0.1", "port": g.target.Port(), "dbname": db}
 	admin := with(value, "username", "postgres", "password", g.target.Password())
 	adminARN := g.create(t, "admin", admin)
-	app := with(value, "username", role, "password", "first-one", "masterarn", adminARN)
-	g.create(t, g.secret, app)
-	_, err := g.server.Secrets(t).RotateSecret(t.Context(), &secretsmanager.RotateSecretInput{
-		SecretId: &g.secret, RotationLambdaARN: &rotator, RotateImmediately: aws.Bool(true),
-		RotationRules: &types.RotationRulesType{AutomaticallyAfterDays: aws.Int64(30)},
-	})
-	if err != nil {
-		t.Fatal(err)
+	app := with(value, "username", g.role, "password", "first-one")
+	if g.admin {
+		app["masterarn"] = adminARN
 	}
+	g.create(t, g.secret, app)
+	args := []string{"schedule", "set", g.secret, "--rotator", g.rotator, "--after-days", "30"}
+	if g.retires {
+		args = append(args, "--retire", "delay", "--retire-delay", "50ms")
+	}
+	if out, errOut, code := g.server.CLI(t.Context(), "", args...); code != 0 {
+		t.Fatalf("set schedule: %s%s", out, errOut)
+	}
+	g.rotate(t)
 	g.settled(t)
 }
 
@@ -252,7 +274,7 @@ func (g *group) settled(t *testing.T) {
 	defer tick.Stop()
 	for {
 		stages := g.tryStages(ctx, t)
-		if _, open := stages["AWSPENDING"]; stages != nil && !open {
+		if _, open := stages["AWSPENDING"]; stages != nil && !open && g.oneAccount(ctx, t) {
 			return
 		}
 		select {
@@ -261,6 +283,28 @@ func (g *group) settled(t *testing.T) {
 		case <-tick.C:
 		}
 	}
+}
+
+// oneAccount tells whether the old account is shut, where it is to be.
+func (g *group) oneAccount(ctx context.Context, t *testing.T) bool {
+	t.Helper()
+	if !g.retires {
+		return true
+	}
+	conn, err := pgx.Connect(ctx, g.target.AdminDSN())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	var open int
+	err = conn.QueryRow(ctx, "SELECT count(*) FROM pg_roles WHERE rolname IN ($1, $2) AND rolcanlogin", g.role, g.role+"_clone").Scan(&open)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if open == 0 {
+		t.Fatalf("no account is left that may log in\n%s", g.history(t))
+	}
+	return open == 1
 }
 
 func (g *group) tryStages(ctx context.Context, t *testing.T) map[string]string {
