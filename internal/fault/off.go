@@ -16,8 +16,11 @@ const Enabled = false
 // Listen does nothing.
 func Listen(context.Context) error { return nil }
 
-// Mark returns ctx.
-func Mark(ctx context.Context) context.Context { return ctx }
+// Background returns ctx.
+func Background(ctx context.Context) context.Context { return ctx }
+
+// Worker returns ctx.
+func Worker(ctx context.Context) context.Context { return ctx }
 
 // Store returns s.
 func Store(s store.Store) store.Store { return s }

@@ -128,10 +128,30 @@ func die() {
 
 type markKey struct{}
 
-// Mark makes the calls under ctx count.
-func Mark(ctx context.Context) context.Context { return context.WithValue(ctx, markKey{}, true) }
+// mark says which calls under a context count.
+type mark int
 
-func marked(ctx context.Context) bool { return ctx.Value(markKey{}) != nil }
+const (
+	marksNothing mark = iota
+	marksWrites
+	marksAll
+)
+
+// Background makes the writes under ctx count: scheduler and relay look at the
+// store again and again, and only what they change belongs to a Run.
+func Background(ctx context.Context) context.Context {
+	return context.WithValue(ctx, markKey{}, marksWrites)
+}
+
+// Worker makes every call under ctx count.
+func Worker(ctx context.Context) context.Context {
+	return context.WithValue(ctx, markKey{}, marksAll)
+}
+
+func marked(ctx context.Context) mark {
+	m, _ := ctx.Value(markKey{}).(mark)
+	return m
+}
 
 type faultyStore struct{ store.Store }
 
@@ -139,14 +159,14 @@ type faultyStore struct{ store.Store }
 func Store(s store.Store) store.Store { return faultyStore{s} }
 
 func (f faultyStore) Update(ctx context.Context, fn func(store.Tx) error) error {
-	if !marked(ctx) {
+	if marked(ctx) == marksNothing {
 		return f.Store.Update(ctx, fn)
 	}
 	return asBusy(call("store.update", func() error { return f.Store.Update(ctx, fn) }))
 }
 
 func (f faultyStore) View(ctx context.Context, fn func(store.ReadTx) error) error {
-	if !marked(ctx) {
+	if marked(ctx) != marksAll {
 		return f.Store.View(ctx, fn)
 	}
 	return asBusy(call("store.view", func() error { return f.Store.View(ctx, fn) }))

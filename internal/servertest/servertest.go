@@ -28,6 +28,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 
 	"lockstep/auth"
+	"lockstep/client/admin"
 )
 
 // readyTime bounds the start of a server on a busy machine.
@@ -279,6 +280,24 @@ func (s *Server) Secrets(t testing.TB) *secretsmanager.Client {
 		Region: "us-east-1", BaseEndpoint: aws.String(s.Endpoint), HTTPClient: client,
 		Credentials: credentials.NewStaticCredentialsProvider(c.AccessKeyID, c.SecretKey.Reveal(), ""),
 	})
+}
+
+// Admin is the client of the server's own API.
+func (s *Server) Admin(t testing.TB) *admin.Client {
+	t.Helper()
+	client, err := s.HTTPClient()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := s.Credentials(t)
+	a, err := admin.New(t.Context(), admin.Config{
+		Endpoint: s.Endpoint, Region: "us-east-1", HTTPClient: client,
+		Credentials: credentials.NewStaticCredentialsProvider(c.AccessKeyID, c.SecretKey.Reveal(), ""),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
 }
 
 // CLI runs a command of the lockstep binary against the server and returns its

@@ -11,9 +11,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -26,6 +28,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"lockstep"
+	"lockstep/client/admin"
 	"lockstep/internal/fault"
 	"lockstep/internal/pgtest"
 	"lockstep/internal/servertest"
@@ -34,24 +37,36 @@ import (
 // caseTime bounds one case on a busy machine.
 const caseTime = 90 * time.Second
 
+// parallel is how many groups run at once: they mostly wait for leases to run
+// out, not for the processor.
+const parallel = "12"
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := flag.Set("test.parallel", parallel); err != nil {
+		panic(err)
+	}
+	os.Exit(m.Run())
+}
+
 func TestEveryCallBroken(t *testing.T) {
 	var cases, kills atomic.Int64
 	t.Run("group", func(t *testing.T) {
 		for _, v := range variants {
 			for _, store := range []string{"sqlite", "postgresql"} {
-				t.Run(v.name+"/"+store, func(t *testing.T) {
-					t.Parallel()
-					g := newGroup(t, v, store)
-					calls := g.count(t)
-					t.Logf("one rotation makes %d calls: %s", len(calls), strings.Join(calls, " "))
-					for _, mode := range fault.Modes() {
+				for _, mode := range fault.Modes() {
+					t.Run(v.name+"/"+store+"/"+mode, func(t *testing.T) {
+						t.Parallel()
+						g := newGroup(t, v, store)
+						calls := g.count(t)
+						t.Logf("one rotation makes %d calls: %s", len(calls), strings.Join(calls, " "))
 						for n := 1; n <= len(calls); n++ {
 							g.run(t, mode, n)
 							cases.Add(1)
 						}
-					}
-					kills.Add(g.kills)
-				})
+						kills.Add(g.kills)
+					})
+				}
 			}
 		}
 	})
@@ -67,15 +82,15 @@ type variant struct {
 	rotator string
 	// admin tells whether the secret names an admin's; without one, the role
 	// changes its own password.
-	admin bool
+	byAdmin bool
 	// retires tells whether the old account is shut soon after finish.
 	retires bool
 }
 
 var variants = []variant{
-	{name: "postgres by an admin", rotator: "postgres", admin: true},
+	{name: "postgres by an admin", rotator: "postgres", byAdmin: true},
 	{name: "postgres by itself", rotator: "postgres"},
-	{name: "postgres-alternating", rotator: "postgres-alternating", admin: true, retires: true},
+	{name: "postgres-alternating", rotator: "postgres-alternating", byAdmin: true, retires: true},
 }
 
 // group is one server with one secret under one rotator, over one store.
@@ -83,6 +98,8 @@ type group struct {
 	variant
 	role    string
 	server  *servertest.Server
+	secrets *secretsmanager.Client
+	admin   *admin.Client
 	target  *pgtest.Server
 	control string
 	secret  string
@@ -99,6 +116,8 @@ func newGroup(t *testing.T, v variant, store string) *group {
 	g.server = servertest.Start(t, servertest.Options{
 		Tags: "faults", Args: args, Env: []string{"LOCKSTEP_FAULTS=" + g.control},
 	})
+	g.secrets = g.server.Secrets(t)
+	g.admin = g.server.Admin(t)
 	g.createSecrets(t)
 	return g
 }
@@ -114,7 +133,7 @@ func (g *group) createSecrets(t *testing.T) {
 	admin := with(value, "username", "postgres", "password", g.target.Password())
 	adminARN := g.create(t, "admin", admin)
 	app := with(value, "username", g.role, "password", "first-one")
-	if g.admin {
+	if g.byAdmin {
 		app["masterarn"] = adminARN
 	}
 	g.create(t, g.secret, app)
@@ -146,7 +165,7 @@ func (g *group) create(t *testing.T, name string, value map[string]any) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, err := g.server.Secrets(t).CreateSecret(t.Context(), &secretsmanager.CreateSecretInput{
+	out, err := g.secrets.CreateSecret(t.Context(), &secretsmanager.CreateSecretInput{
 		Name: &name, SecretString: aws.String(string(raw)),
 	})
 	if err != nil {
@@ -252,7 +271,7 @@ func (g *group) rotate(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = g.server.Secrets(t).RotateSecret(t.Context(), &secretsmanager.RotateSecretInput{
+	_, err = g.secrets.RotateSecret(t.Context(), &secretsmanager.RotateSecretInput{
 		SecretId: &g.secret, ClientRequestToken: aws.String(string(token)),
 	})
 	if err != nil {
@@ -308,7 +327,7 @@ func (g *group) oneAccount(ctx context.Context, t *testing.T) bool {
 }
 
 func (g *group) tryStages(ctx context.Context, t *testing.T) map[string]string {
-	out, err := g.server.Secrets(t).DescribeSecret(ctx, &secretsmanager.DescribeSecretInput{SecretId: &g.secret})
+	out, err := g.secrets.DescribeSecret(ctx, &secretsmanager.DescribeSecretInput{SecretId: &g.secret})
 	if err != nil {
 		return nil
 	}
@@ -333,11 +352,14 @@ func (g *group) history(t *testing.T) string {
 // credential logs in.
 func (g *group) healthy(t *testing.T, what string) {
 	t.Helper()
-	out, errOut, code := g.server.CLI(t.Context(), "", "check")
-	if code != 0 {
-		t.Fatalf("%s: check found broken invariants:\n%s%s\n%s", what, out, errOut, g.history(t))
+	result, err := g.admin.Check(t.Context())
+	if err != nil {
+		t.Fatalf("%s: check: %v", what, err)
 	}
-	value, err := g.server.Secrets(t).GetSecretValue(t.Context(), &secretsmanager.GetSecretValueInput{SecretId: &g.secret})
+	if !result.OK {
+		t.Fatalf("%s: check found broken invariants: %+v\n%s", what, result.Violations, g.history(t))
+	}
+	value, err := g.secrets.GetSecretValue(t.Context(), &secretsmanager.GetSecretValueInput{SecretId: &g.secret})
 	if err != nil {
 		t.Fatalf("%s: %v", what, err)
 	}
