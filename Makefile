@@ -21,7 +21,7 @@ help: ## List the targets
 
 .PHONY: build
 build: ## Build bin/lockstep
-	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/lockstep ./cmd/lockstep
+	$(GO) build -ldflags '$(LDFLAGS)' -o bin/lockstep ./cmd/lockstep
 
 .PHONY: demo
 demo: ## Rotate a real database password under load for a minute (DEMO_SECONDS)
@@ -54,7 +54,7 @@ nocgo: ## Build everything without cgo
 .PHONY: lint
 lint: fmt vet ## staticcheck and gosec, at the versions in tools/go.mod
 	$(TOOL) staticcheck ./...
-	$(TOOL) gosec -quiet ./...
+	$(TOOL) gosec -quiet -fmt golint ./...
 
 .PHONY: bench
 bench: ## Measure: the benchmarks of all packages, and the whole beside the raw limit

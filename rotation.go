@@ -22,7 +22,11 @@ type Rotation struct {
 
 // The defaults of a Rotation's limits.
 const (
-	DefaultMaxAttempts = 8
+	// DefaultMaxAttempts outlasts the default deadline with the engine's pauses
+	// (a second doubled up to a minute): a target that is away for less than an
+	// hour fails no scheduled Run. Refusals and Runs that a person started get
+	// fewer.
+	DefaultMaxAttempts = 60
 	DefaultRunDeadline = time.Hour
 	// UndoDeadline bounds how long a roll-back is tried after it began.
 	UndoDeadline = 24 * time.Hour

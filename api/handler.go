@@ -52,6 +52,9 @@ type Config struct {
 	Log      *slog.Logger
 	// Ready tells whether the server can do its work; nil: always.
 	Ready func(context.Context) error
+	// TrustedProxies are the networks whose X-Forwarded-For and
+	// X-Forwarded-Proto are believed; empty: nobody's.
+	TrustedProxies []netip.Prefix
 }
 
 // The scope services of /v1: its own, and that of the SDKs' credentials that a
@@ -235,18 +238,12 @@ func (h *Handler) authenticate(x *exchange, r *http.Request, scopes ...string) (
 		return nil, &sigv4.Error{Reason: sigv4.Mismatch,
 			Message: "Credential should be scoped to correct service: '" + scopes[0] + "'."}
 	}
+	from := peerOf(r, h.config.TrustedProxies)
 	x.caller = auth.Caller{
-		Principal: who.Principal, Region: lockstep.Region(who.Region), RequestID: x.id, Source: sourceOf(r),
+		Principal: who.Principal, Region: lockstep.Region(who.Region), RequestID: x.id,
+		Source: from.address, Secure: from.secure, UserAgent: r.UserAgent(),
 	}
 	return who.Body, nil
-}
-
-func sourceOf(r *http.Request) netip.Addr {
-	peer, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
-		return netip.Addr{}
-	}
-	return peer.Addr().Unmap()
 }
 
 // finish writes the log line; after a panic it answers first.

@@ -119,17 +119,24 @@ func start(t *testing.T) *rig {
 	creds, err := auth.ReadCredentials(path)
 	must(t, err)
 
+	policies := auth.NewPolicies(auth.PoliciesConfig{Store: st})
+	directory := auth.NewDirectory(auth.DirectoryConfig{Store: st, Sealer: ks, Policies: policies})
+	identities, err := auth.NewIdentities(auth.IdentitiesConfig{Store: st, Sealer: ks, Changed: func([]string) {
+		policies.Forget()
+		directory.Forget()
+	}})
+	must(t, err)
 	verifier, err := sigv4.New(sigv4.Config[auth.Principal]{
-		Keys:     auth.NewDirectory(auth.DirectoryConfig{Store: st, Sealer: ks}),
+		Keys:     directory,
 		Services: []string{"secretsmanager", api.ScopeLockstep}, Regions: []string{region, "eu-west-1"},
 	})
 	must(t, err)
 	secrets, err := secretsmanager.New(secretsmanager.Config{
-		Keeper: kp, Rotations: rs, Guard: auth.Guard{}, PageKey: ks.Derive("page tokens"),
+		Keeper: kp, Rotations: rs, Guard: auth.NewGuard(nil), PageKey: ks.Derive("page tokens"),
 	})
 	must(t, err)
 	admin, err := v1.New(v1.Config{
-		Secrets: kp, History: rs, Rotations: rs, Changes: st, Guard: auth.Guard{},
+		Secrets: kp, History: rs, Rotations: rs, Changes: st, Guard: auth.NewGuard(nil), Identities: identities, Home: region,
 		Status: v1.Status{Version: "test", Regions: []string{region, "eu-west-1"}, NATSURL: "tls://127.0.0.1:7422"},
 	})
 	must(t, err)

@@ -122,7 +122,7 @@ func (a *api1) call(method, path, body string, status int, out any) {
 		a.t.Fatalf("%s %s: %d %s, want %d", method, path, got.status, got.body, status)
 	}
 	pattern, _, _ := strings.Cut(path, "?")
-	for _, stem := range []string{"/v1/runs/", "/v1/plans/"} {
+	for _, stem := range []string{"/v1/runs/", "/v1/plans/", "/v1/users/", "/v1/access-keys/", "/v1/groups/", "/v1/roles/", "/v1/policies/"} {
 		if strings.HasPrefix(pattern, stem) {
 			pattern = stem + "{id}"
 		}
@@ -297,6 +297,7 @@ func TestV1(t *testing.T) {
 			t.Error("invariants are broken")
 		}
 	})
+	t.Run("identities", func(t *testing.T) { identities(t, a) })
 	a.call("GET", "/v1/openapi.json", "", 200, nil)
 	for path, operations := range a.doc.Paths {
 		for method := range operations {

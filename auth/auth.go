@@ -7,10 +7,16 @@
 // where AWS's own tools look for one. [LoginAuthorizer] takes the login tokens with
 // which NATS clients prove the same.
 //
-// May they: every API asks [Guard.Authorize], the one seam at which a policy
-// evaluator decides. There are no users but root yet, so the rule is short:
-// the root user of an account may do everything in it, and nobody anything
-// else.
+// May they: every API asks [Guard.Authorize], the one seam at which auth/policy
+// decides, over the caller's own policies, the Secret's, and the circumstances
+// of the request (docs of [Question] name the condition keys). The Guard does no
+// I/O, since it is asked inside transactions: what the caller's policies are,
+// [Policies] has read when the request came in. It holds them for two seconds,
+// so that a change takes effect within seconds on every node, and at once on
+// the node that made it.
+//
+// The root user of an account may do everything in it that no resource policy
+// denies. [Identities] manages users, groups, roles and policies.
 //
 // Secret access keys are kept sealed, bound to their owner's ARN and their id,
 // since HMAC needs them in clear: a hash would not do.
@@ -19,7 +25,6 @@ package auth
 import (
 	"context"
 	"net/netip"
-	"strings"
 
 	"lockstep"
 	"lockstep/keys"
@@ -37,6 +42,8 @@ type Principal struct {
 	Name string
 	// AccessKeyID is the key that proved it.
 	AccessKeyID string
+	// Access is what its own policies say; nil if it has none.
+	Access *Access
 }
 
 // IsRoot tells whether the principal is the root user of its account.
@@ -56,52 +63,19 @@ type Caller struct {
 	Region lockstep.Region
 	// RequestID names the request in the log and to the client.
 	RequestID string
-	// Source is the peer's address; the zero Addr if it is not known.
+	// Source is the client's address: the peer's, or what a trusted proxy says;
+	// the zero Addr if it is not known.
 	Source netip.Addr
+	// Secure tells whether the client's connection was encrypted.
+	Secure bool
+	// UserAgent is the header of that name.
+	UserAgent string
 }
 
 // Owner is whose things the request is about: the caller's account, in the
 // region that the request was signed for.
 func (c Caller) Owner() store.Owner {
 	return store.Owner{Account: c.Account, Region: c.Region}
-}
-
-// Question is what an API asks before it does something.
-type Question struct {
-	Caller Caller
-	// Action is the service's prefix and the operation's name, for example
-	// "secretsmanager:GetSecretValue".
-	Action string
-	// Resource is an ARN, or "*" for an action that is about none.
-	Resource string
-	// Secret is the one that Resource names, for its tags and its policy; nil
-	// if there is none or it does not exist.
-	Secret *lockstep.Secret
-}
-
-// Guard answers whether a caller may do something. The zero value is ready.
-type Guard struct{}
-
-// Authorize returns nil if the caller may do what the question says. Else it
-// returns a lockstep.Refusal of kind ErrDenied whose text says who, what and
-// on which resource.
-func (Guard) Authorize(_ context.Context, q Question) error {
-	if q.Caller.IsRoot() && accountOf(q.Resource, q.Caller.Account) == q.Caller.Account {
-		return nil
-	}
-	return lockstep.Refuse(lockstep.ErrDenied,
-		"User: %s is not authorized to perform: %s on resource: %s because no identity-based policy allows the %s action",
-		q.Caller.ARN, q.Action, q.Resource, q.Action)
-}
-
-// accountOf is the account in an ARN; a resource that is none belongs to the
-// caller's own.
-func accountOf(resource string, own lockstep.AccountID) lockstep.AccountID {
-	parts := strings.SplitN(resource, ":", 6)
-	if len(parts) < 6 || parts[0] != "arn" {
-		return own
-	}
-	return lockstep.AccountID(parts[4])
 }
 
 // Sealer seals and opens secret access keys; keys.Service is one.

@@ -174,7 +174,7 @@ func TestDirectory(t *testing.T) {
 	_, err = look()
 	must(t, err)
 	setActive(false)
-	d.Forget(made.AccessKeyID)
+	d.Forget()
 	if _, err := look(); !errors.Is(err, lockstep.ErrNotFound) {
 		t.Errorf("a forgotten key: %v", err)
 	}
@@ -204,7 +204,7 @@ func TestAuthorize(t *testing.T) {
 	}
 	err := auth.Guard{}.Authorize(t.Context(), auth.Question{Caller: auth.Caller{Principal: root}, Action: "secretsmanager:GetSecretValue", Resource: other})
 	if want := "User: arn:aws:iam::000000000000:root is not authorized to perform: secretsmanager:GetSecretValue on resource: " + other +
-		" because no identity-based policy allows the secretsmanager:GetSecretValue action"; err.Error() != want {
+		" because no resource-based policy allows the secretsmanager:GetSecretValue action"; err.Error() != want {
 		t.Errorf("text %q", err)
 	}
 }

@@ -36,13 +36,9 @@ func Bootstrap(ctx context.Context, b Bootstrapping) (*Credentials, error) {
 	if err != nil || exists {
 		return nil, err
 	}
-	made, err := newCredentials()
+	made, sealed, err := newAccessKey(ctx, b.Sealer, b.Owner, arn)
 	if err != nil {
 		return nil, err
-	}
-	sealed, err := b.Sealer.Seal(ctx, b.Owner, "", made.SecretKey, binding(arn, made.AccessKeyID))
-	if err != nil {
-		return nil, fmt.Errorf("seal the root user's access key: %w", err)
 	}
 	if b.Deliver != nil {
 		if err := b.Deliver(made); err != nil {
@@ -83,6 +79,20 @@ func userExists(ctx context.Context, s store.Store, arn string) (bool, error) {
 		return false, fmt.Errorf("look for the root user: %w", err)
 	}
 	return true, nil
+}
+
+// newAccessKey draws an access key for a user and seals its secret under the
+// owner's default master key.
+func newAccessKey(ctx context.Context, s Sealer, owner store.Owner, userARN string) (Credentials, *lockstep.Sealed, error) {
+	made, err := newCredentials()
+	if err != nil {
+		return Credentials{}, nil, err
+	}
+	sealed, err := s.Seal(ctx, owner, "", made.SecretKey, binding(userARN, made.AccessKeyID))
+	if err != nil {
+		return Credentials{}, nil, fmt.Errorf("seal an access key of %s: %w", userARN, err)
+	}
+	return made, sealed, nil
 }
 
 const (

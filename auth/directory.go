@@ -16,6 +16,8 @@ type DirectoryConfig struct {
 	// Store and Sealer are required.
 	Store  store.Store
 	Sealer Sealer
+	// Policies tells what the key's user may; nil: its policies do not count.
+	Policies *Policies
 	// CacheFor is how long a key is answered from memory; it bounds how long a
 	// revoked key still works on other nodes. Zero means 10 seconds.
 	CacheFor time.Duration
@@ -32,6 +34,9 @@ type Directory struct {
 
 	mu    sync.Mutex
 	cache map[string]cachedKey
+	// changes counts the calls of Forget: what was read before one is not
+	// kept after it.
+	changes uint64
 }
 
 type cachedKey struct {
@@ -59,10 +64,24 @@ func NewDirectory(c DirectoryConfig) *Directory {
 	return &Directory{config: c, cache: make(map[string]cachedKey)}
 }
 
-// SecretKey returns the credential of an active access key. Errors:
-// ErrNotFound if there is none or it is not active; ErrSealed, ErrBusy.
+// SecretKey returns the credential of an active access key, with what its user
+// may do at present. Errors: ErrNotFound if there is none or it is not active;
+// ErrSealed, ErrBusy.
 func (d *Directory) SecretKey(ctx context.Context, accessKeyID string) (sigv4.Credential[Principal], error) {
-	if c, ok := d.cached(accessKeyID); ok {
+	credential, err := d.credential(ctx, accessKeyID)
+	if err != nil || d.config.Policies == nil {
+		return credential, err
+	}
+	credential.Principal.Access, err = d.config.Policies.Of(ctx, credential.Principal.ARN)
+	if err != nil {
+		return sigv4.Credential[Principal]{}, err
+	}
+	return credential, nil
+}
+
+func (d *Directory) credential(ctx context.Context, accessKeyID string) (sigv4.Credential[Principal], error) {
+	c, changes, ok := d.cached(accessKeyID)
+	if ok {
 		return c, nil
 	}
 	// The deadline of the entry counts from before the reading: a key revoked
@@ -72,16 +91,17 @@ func (d *Directory) SecretKey(ctx context.Context, accessKeyID string) (sigv4.Cr
 	if err != nil {
 		return sigv4.Credential[Principal]{}, err
 	}
-	d.keep(accessKeyID, cachedKey{credential, until})
+	d.keep(accessKeyID, cachedKey{credential, until}, changes)
 	return credential, nil
 }
 
-// Forget drops a key from the cache of this node. Call it when the key was
-// changed or revoked.
-func (d *Directory) Forget(accessKeyID string) {
+// Forget drops all keys from the cache of this node. Call it when a key was
+// changed or revoked, or its user deleted: that is rare.
+func (d *Directory) Forget() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	delete(d.cache, accessKeyID)
+	d.changes++
+	clear(d.cache)
 }
 
 func (d *Directory) read(ctx context.Context, accessKeyID string) (sigv4.Credential[Principal], error) {
@@ -110,19 +130,22 @@ func (d *Directory) read(ctx context.Context, accessKeyID string) (sigv4.Credent
 	}}, nil
 }
 
-func (d *Directory) cached(id string) (sigv4.Credential[Principal], bool) {
+func (d *Directory) cached(id string) (c sigv4.Credential[Principal], changes uint64, ok bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	c, ok := d.cache[id]
-	if !ok || !d.config.Now().Before(c.until) {
-		return sigv4.Credential[Principal]{}, false
+	k, ok := d.cache[id]
+	if !ok || !d.config.Now().Before(k.until) {
+		return c, d.changes, false
 	}
-	return c.credential, true
+	return k.credential, d.changes, true
 }
 
-func (d *Directory) keep(id string, c cachedKey) {
+func (d *Directory) keep(id string, c cachedKey, changes uint64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.changes != changes {
+		return
+	}
 	if len(d.cache) >= d.config.CacheSize {
 		d.evict()
 	}

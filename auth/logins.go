@@ -72,12 +72,3 @@ func (a *LoginAuthorizer) Login(ctx context.Context, token string) (Login, error
 		Subscribe: subjectsOf(l.Principal), Expires: expires,
 	}, nil
 }
-
-// subjectsOf says which events a principal may hear of: the root user those
-// of its account, in every region; others none.
-func subjectsOf(p Principal) []string {
-	if !p.IsRoot() {
-		return nil
-	}
-	return []string{fmt.Sprintf("%s.%s.>", lockstep.EventSubjectPrefix, p.Account)}
-}

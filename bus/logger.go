@@ -3,6 +3,7 @@ package bus
 import (
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 )
 
@@ -23,8 +24,16 @@ func newServerLog(l *slog.Logger) *serverLog {
 // look into it alone.
 func (l *serverLog) Noticef(format string, v ...any) { l.log.Debug(fmt.Sprintf(format, v...)) }
 
+// plaintextWarning is what the server says of every password that is not
+// hashed. Ours are drawn anew at each start and live in memory alone.
+const plaintextWarning = "Plaintext passwords detected"
+
 // Warnf logs at Warn.
-func (l *serverLog) Warnf(format string, v ...any) { l.log.Warn(fmt.Sprintf(format, v...)) }
+func (l *serverLog) Warnf(format string, v ...any) {
+	if !strings.HasPrefix(format, plaintextWarning) {
+		l.log.Warn(fmt.Sprintf(format, v...))
+	}
+}
 
 // Errorf logs at Error.
 func (l *serverLog) Errorf(format string, v ...any) { l.log.Error(fmt.Sprintf(format, v...)) }

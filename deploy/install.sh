@@ -4,6 +4,8 @@
 #
 #   deploy/install.sh                 what `make demo` and `make test` need
 #   deploy/install.sh PACKAGE...      these Debian packages
+#   deploy/install.sh --npm DIR       the npm packages that DIR/package-lock.json
+#                                     pins; prints the folder that they are in
 #
 # As root, or by `sudo -n`; else it prints the command to run and exits 1.
 # Services of the packages are not started: Lockstep's tests and demo start
@@ -11,7 +13,7 @@
 set -eu
 
 if [ $# -eq 0 ]; then
-	set -- postgresql softhsm2
+	set -- postgresql softhsm2 awscli python3-boto3 nodejs npm
 fi
 
 # have PATTERN...: is one of these programs there? A pattern without a slash is
@@ -43,12 +45,46 @@ installed() {
 	openssh-server) have /usr/sbin/sshd sshd && return 0 ;;
 	slapd) have /usr/sbin/slapd slapd && return 0 ;;
 	rabbitmq-server) have /usr/sbin/rabbitmq-server rabbitmq-server && return 0 ;;
-	awscli) have aws && return 0 ;;
+	# The tests call these two by their full names: another one that comes
+	# first on the PATH does not count.
+	awscli) have /usr/bin/aws && return 0 ;;
+	python3-boto3) /usr/bin/python3 -c 'import boto3' 2>/dev/null && return 0 ;;
+	nodejs) have node && return 0 ;;
+	npm) have npm && return 0 ;;
 	esac
 	command -v dpkg-query >/dev/null 2>&1 || return 1
 	status=$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null) || return 1
 	[ "$status" = installed ]
 }
+
+# npm_packages DIR: installs once for each content of the lock file, into the
+# user's cache and not beside the sources, and prints the folder. The last step
+# is a rename, so that a folder is whole whoever else installs at that time.
+npm_packages() {
+	pinned=$(cat "$1/package.json" "$1/package-lock.json" | sha256sum | cut -c 1-16)
+	cache=${XDG_CACHE_HOME:-$HOME/.cache}/lockstep
+	if [ ! -d "$cache/npm-$pinned" ]; then
+		mkdir -p "$cache"
+		fresh=$(mktemp -d "$cache/new-XXXXXX")
+		cp "$1/package.json" "$1/package-lock.json" "$fresh/"
+		echo "install.sh: installing the npm packages of $1" >&2
+		if ! npm ci --prefix "$fresh" --ignore-scripts --no-audit --no-fund --loglevel=error >&2; then
+			rm -rf "$fresh"
+			return 1
+		fi
+		mv -T "$fresh" "$cache/npm-$pinned" 2>/dev/null || rm -rf "$fresh"
+	fi
+	echo "$cache/npm-$pinned"
+}
+
+if [ "$1" = --npm ]; then
+	if [ $# -ne 2 ]; then
+		echo "usage: install.sh --npm DIR" >&2
+		exit 2
+	fi
+	npm_packages "$2"
+	exit
+fi
 
 missing=
 for package in "$@"; do

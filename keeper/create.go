@@ -1,7 +1,6 @@
 package keeper
 
 import (
-	"bytes"
 	"context"
 	"crypto/hmac"
 	"errors"
@@ -17,8 +16,28 @@ import (
 // Create makes a Secret, with a first Version if there is a value. Repeating a
 // call with the same token and data answers the same.
 // Errors: Refusals of kind ErrExists, ErrVersionClaimed, ErrState (the name is
-// marked for deletion); keys' errors.
+// marked for deletion), ErrInvalid; keys' errors.
 func (k *Keeper) Create(ctx context.Context, in CreateInput) (WriteOutput, error) {
+	if err := checkTags(in.Tags); err != nil {
+		return WriteOutput{}, err
+	}
+	out, err := k.create(ctx, in)
+	if errors.Is(err, errRaced) {
+		// Another call made the Secret in the same moment. It may have been
+		// this very request, sent twice: look again.
+		out, err = k.create(ctx, in)
+	}
+	if errors.Is(err, errRaced) {
+		err = nameTaken(in.Name)
+	}
+	return out, err
+}
+
+// errRaced: the name was free when it was looked for, and taken when it was
+// written.
+var errRaced = fmt.Errorf("name was taken meanwhile: %w", lockstep.ErrConflict)
+
+func (k *Keeper) create(ctx context.Context, in CreateInput) (WriteOutput, error) {
 	arn, err := lockstep.NewSecretARN(in.Owner.Region, in.Owner.Account, in.Name)
 	if err != nil {
 		return WriteOutput{}, err
@@ -41,9 +60,6 @@ func (k *Keeper) Create(ctx context.Context, in CreateInput) (WriteOutput, error
 		out, err = insertSecret(tx, arn, in, sealed)
 		return err
 	})
-	if errors.Is(err, lockstep.ErrExists) && !errors.As(err, new(*lockstep.Refusal)) {
-		err = nameTaken(in.Name)
-	}
 	return out, err
 }
 
@@ -54,8 +70,15 @@ func insertSecret(tx store.Tx, arn lockstep.ARN, in CreateInput, sealed *lockste
 		Description: in.Description, Type: in.Type, KMSKeyID: in.KMSKeyID, Tags: in.Tags,
 		Created: now.Truncate(time.Millisecond),
 	}
+	if len(in.Tags) == 0 {
+		s.Tags = nil // never tagged
+	}
 	s.Touch(now)
-	if err := tx.InsertSecret(s); err != nil {
+	err := tx.InsertSecret(s)
+	if errors.Is(err, lockstep.ErrExists) {
+		return WriteOutput{}, errRaced
+	}
+	if err != nil {
 		return WriteOutput{}, fmt.Errorf("insert secret: %w", err)
 	}
 	book, err := ledger.Open(tx, s, lockstep.Traits{})
@@ -101,10 +124,15 @@ func nameTaken(name string) error {
 	return lockstep.Refuse(lockstep.ErrExists, "The operation failed because the secret %s already exists.", name)
 }
 
-// seal encrypts a value for its place; nil for no value.
+// seal encrypts a value for its place; nil for no value. The key is looked at
+// in any case: a Secret must not name one that the next value cannot be sealed
+// under.
 func (k *Keeper) seal(ctx context.Context, owner store.Owner, keyID string, v lockstep.Value, arn lockstep.ARN, id lockstep.VersionID) (*lockstep.Sealed, error) {
 	if v.IsZero() {
-		return nil, nil
+		return nil, k.sealer.CanSeal(ctx, owner, keyID)
+	}
+	if len(v.Bytes()) > lockstep.MaxValueBytes {
+		return nil, lockstep.Refuse(lockstep.ErrInvalid, "The secret value has %d bytes; it can have at most %d.", len(v.Bytes()), lockstep.MaxValueBytes)
 	}
 	return k.sealer.Seal(ctx, owner, keyID, v, binding(arn, id))
 }
@@ -118,6 +146,5 @@ func (k *Keeper) holds(v *lockstep.Version, value lockstep.Value) bool {
 	if v.Sealed == nil {
 		return false
 	}
-	want := k.sealer.Digest(value)
-	return len(want) > 0 && hmac.Equal(bytes.Clone(v.Sealed.Digest), want)
+	return hmac.Equal(v.Sealed.Digest, k.sealer.Digest(value))
 }

@@ -178,13 +178,15 @@ func (k *Keeper) addAdmin(ctx context.Context, out *EngineValues) error {
 }
 
 // SealPending encrypts a Run's new value for its place, and names the Account
-// it logs in as. Errors: keys' errors; ErrInvalid from the rotator.
+// it logs in as (empty for a rotator without Accounts). Errors: keys' errors;
+// ErrInvalid if the value lacks a field, ErrUnknownRotator.
 func (k *Keeper) SealPending(ctx context.Context, s *lockstep.Secret, id lockstep.VersionID, v lockstep.Value) (*lockstep.Sealed, lockstep.AccountKey, error) {
-	sealed, err := k.seal(ctx, ownerOf(s), s.KMSKeyID, v, s.ARN, id)
+	account, err := k.accountOf(s, v)
 	if err != nil {
 		return nil, "", err
 	}
-	return sealed, k.accountOf(s, v), nil
+	sealed, err := k.seal(ctx, ownerOf(s), s.KMSKeyID, v, s.ARN, id)
+	return sealed, account, err
 }
 
 // TargetAccounts are the Accounts that a Secret's AWSCURRENT is about under a

@@ -23,20 +23,20 @@ import (
 	"lockstep/store"
 )
 
-// The limits of AWS that keeper enforces.
+// The limits of AWS that keeper enforces; ledger has those of old Versions.
 const (
 	// DefaultRecoveryWindow is how long a deleted Secret can be restored.
 	DefaultRecoveryWindow = 30 * 24 * time.Hour
-	// MaxVersions is how many Versions without a label are kept.
-	MaxVersions = 100
-	// MinVersionAge is the age below which no Version is removed.
-	MinVersionAge = 24 * time.Hour
+	// MaxTags is how many tags a Secret may have.
+	MaxTags = 50
 )
 
 // Sealer seals and opens values; keys.Service is one.
 type Sealer interface {
 	Seal(ctx context.Context, owner store.Owner, keyID string, v lockstep.Value, to keys.Binding) (*lockstep.Sealed, error)
 	Open(ctx context.Context, s *lockstep.Sealed, to keys.Binding) (lockstep.Value, error)
+	// CanSeal tells whether Seal would find its key.
+	CanSeal(ctx context.Context, owner store.Owner, keyID string) error
 	// Digest is a keyed hash of a value, equal for equal values.
 	Digest(v lockstep.Value) []byte
 	// AccountKey is the keyed hash of an Account's canonical name.
@@ -53,9 +53,6 @@ type Targets interface {
 	// Secret owns. Empty for a rotator without Accounts. ErrInvalid if the
 	// value lacks a field.
 	AccountNames(rotator string, v lockstep.Value) ([]string, error)
-	// Native tells whether the rotator makes its values in the engine, so that
-	// nobody else may give a Run's Version its value.
-	Native(rotator string) bool
 }
 
 // Keeper keeps values. It is safe for concurrent use.
@@ -72,6 +69,14 @@ func New(s store.Store, sealer Sealer, targets Targets) *Keeper {
 
 // find reads the Secret that ref names and asks whether the caller may go on.
 func find(tx store.ReadTx, ref Ref) (*lockstep.Secret, error) {
+	s, err := look(tx, ref)
+	if err != nil {
+		return nil, err
+	}
+	return s, ref.ask(s)
+}
+
+func look(tx store.ReadTx, ref Ref) (*lockstep.Secret, error) {
 	s, err := tx.FindSecret(ref.Owner, ref.ID)
 	if errors.Is(err, lockstep.ErrNotFound) {
 		return nil, ErrNoSecret
@@ -79,17 +84,13 @@ func find(tx store.ReadTx, ref Ref) (*lockstep.Secret, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find secret: %w", err)
 	}
-	if ref.Allow != nil {
-		if err := ref.Allow(s); err != nil {
-			return nil, err
-		}
-	}
 	return s, nil
 }
 
-// lock finds the Secret and keeps other writers off it.
+// lock finds the Secret, keeps other writers off it, and asks about it as it
+// then is: its tags and policy may have changed while the lock was waited for.
 func lock(tx store.Tx, ref Ref) (*lockstep.Secret, error) {
-	s, err := find(tx, ref)
+	s, err := look(tx, ref)
 	if err != nil {
 		return nil, err
 	}
@@ -100,7 +101,7 @@ func lock(tx store.Tx, ref Ref) (*lockstep.Secret, error) {
 	if err != nil {
 		return nil, fmt.Errorf("lock secret: %w", err)
 	}
-	return s, nil
+	return s, ref.ask(s)
 }
 
 // lockLive is lock for calls that a mark for deletion forbids.
@@ -115,8 +116,8 @@ func lockLive(tx store.Tx, ref Ref) (*lockstep.Secret, error) {
 	return s, nil
 }
 
-// LockLive finds the Secret that ref names, asks whether the caller may go on,
-// and locks it. Errors: ErrNoSecret, ErrMarkedForDeletion, ref.Allow's.
+// LockLive finds the Secret that ref names, locks it, and asks whether the
+// caller may go on. Errors: ErrNoSecret, ErrMarkedForDeletion, ref.Allow's.
 func LockLive(tx store.Tx, ref Ref) (*lockstep.Secret, error) { return lockLive(tx, ref) }
 
 // Find finds the Secret that ref names, also one marked for deletion, and asks

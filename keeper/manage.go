@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -48,24 +49,23 @@ func mustExist(tx store.ReadTx, id lockstep.SecretID, versions ...lockstep.Versi
 }
 
 func moveStage(b *ledger.Book, in MoveStageInput) error {
-	// The rules are tried on a copy: AWSCURRENT is moved by the ledger, which
-	// does what belongs to it.
+	// The rules are tried on a copy: AWSCURRENT and AWSPENDING are moved by the
+	// ledger, which does what belongs to it.
 	trial := b.Stages.Clone()
 	if err := trial.Move(in.Stage, in.From, in.To); err != nil {
 		return refuseMove(err)
 	}
-	run, err := b.RunOf(b.Stages[lockstep.Pending])
-	if err != nil {
-		return err
+	if maps.Equal(trial, b.Stages) {
+		return nil
 	}
-	if in.Stage == lockstep.Current {
+	b.Secret.Touch(b.Now)
+	switch in.Stage {
+	case lockstep.Current:
 		return b.MoveCurrent(in.To)
+	case lockstep.Pending:
+		return b.MovePending(in.To)
 	}
 	b.Stages = trial
-	b.Secret.Touch(b.Now)
-	if in.Stage == lockstep.Pending && run != nil && b.Stages[lockstep.Pending] != run.Version {
-		return b.Stop(run, lockstep.StopCancelled, "AWSPENDING was taken off its version by hand")
-	}
 	return nil
 }
 
@@ -165,7 +165,7 @@ func (k *Keeper) Restore(ctx context.Context, ref Ref) (Description, error) {
 }
 
 // Tag adds tags, or replaces them by key; the order of the others stays.
-// Errors: Refusals of kind ErrNotFound, ErrState.
+// Errors: Refusals of kind ErrNotFound, ErrState, ErrInvalid (too many).
 func (k *Keeper) Tag(ctx context.Context, ref Ref, tags []lockstep.Tag) error {
 	return k.change(ctx, ref, func(b *ledger.Book, _ store.Tx) error {
 		merged := slices.Clone(b.Secret.Tags)
@@ -177,17 +177,28 @@ func (k *Keeper) Tag(ctx context.Context, ref Ref, tags []lockstep.Tag) error {
 			}
 			merged[at] = t
 		}
-		if len(merged) > MaxTags {
-			return lockstep.Refuse(lockstep.ErrInvalid, "A secret can have at most %d tags.", MaxTags)
+		if err := checkTags(merged); err != nil {
+			return err
 		}
-		b.Secret.Tags = merged
-		b.Secret.Touch(b.Now)
+		setTags(b, merged)
 		return nil
 	})
 }
 
-// MaxTags is how many tags a Secret may have.
-const MaxTags = 50
+func checkTags(tags []lockstep.Tag) error {
+	if len(tags) > MaxTags {
+		return lockstep.Refuse(lockstep.ErrInvalid, "A secret can have at most %d tags.", MaxTags)
+	}
+	return nil
+}
+
+func setTags(b *ledger.Book, tags []lockstep.Tag) {
+	if slices.Equal(tags, b.Secret.Tags) {
+		return
+	}
+	b.Secret.Tags = tags
+	b.Secret.Touch(b.Now)
+}
 
 // Untag removes tags by key; keys that are not there are ignored.
 // Errors: Refusals of kind ErrNotFound, ErrState.
@@ -202,8 +213,7 @@ func (k *Keeper) Untag(ctx context.Context, ref Ref, keys []string) error {
 				kept = append(kept, t)
 			}
 		}
-		b.Secret.Tags = kept
-		b.Secret.Touch(b.Now)
+		setTags(b, kept)
 		return nil
 	})
 }
@@ -213,8 +223,9 @@ func (k *Keeper) Untag(ctx context.Context, ref Ref, keys []string) error {
 func (k *Keeper) PutPolicy(ctx context.Context, ref Ref, document string) (Description, error) {
 	var out Description
 	err := k.change(ctx, ref, func(b *ledger.Book, _ store.Tx) error {
-		b.Secret.ResourcePolicy = document
-		b.Secret.Touch(b.Now)
+		if set(&b.Secret.ResourcePolicy, &document) {
+			b.Secret.Touch(b.Now)
+		}
 		out = Description{Secret: b.Secret, Stages: b.Stages}
 		return nil
 	})

@@ -11,9 +11,8 @@ import (
 	"lockstep/store"
 )
 
-// Put adds a Version, or gives the open Run's empty Version its value if the
-// token is that Version's. Repeating a call with the same token and value
-// changes nothing.
+// Put adds a Version. Repeating a call with the same token and value changes
+// nothing. A Run's Version takes its value from that Run alone, never from here.
 // Errors: Refusals of kind ErrNotFound, ErrState, ErrVersionClaimed.
 func (k *Keeper) Put(ctx context.Context, ref Ref, in PutInput) (WriteOutput, error) {
 	w := newVersion{token: in.Token, value: in.Value, place: func(b *ledger.Book, made bool) ([]lockstep.Stage, error) {
@@ -23,37 +22,55 @@ func (k *Keeper) Put(ctx context.Context, ref Ref, in PutInput) (WriteOutput, er
 }
 
 // Update changes a Secret's description, key or type, and with a value makes
-// it AWSCURRENT. Without anything to change it succeeds and does nothing.
-// Errors: as Put.
+// it AWSCURRENT. Without anything to change it succeeds and does nothing;
+// repeated with the same token and value it changes nothing at all.
+// Errors: as Put; keys' errors for a key that cannot be used.
 func (k *Keeper) Update(ctx context.Context, ref Ref, in UpdateInput) (WriteOutput, error) {
-	change := func(b *ledger.Book) bool {
-		changed := set(&b.Secret.Description, in.Description)
-		changed = set(&b.Secret.KMSKeyID, in.KMSKeyID) || changed
-		return set(&b.Secret.Type, in.Type) || changed
-	}
 	if in.Value.IsZero() {
-		var out WriteOutput
-		err := k.change(ctx, ref, func(b *ledger.Book, _ store.Tx) error {
-			if change(b) {
-				b.Secret.Touch(b.Now)
-			}
-			out = WriteOutput{Secret: b.Secret}
-			return nil
-		})
-		return out, err
+		return k.updateFields(ctx, ref, in)
 	}
 	w := newVersion{token: in.Token, value: in.Value, keyID: in.KMSKeyID}
 	w.place = func(b *ledger.Book, made bool) ([]lockstep.Stage, error) {
-		if change(b) {
-			b.Secret.Touch(b.Now)
+		if made {
+			in.apply(b)
 		}
 		return placeStages(b, in.Token, nil, made)
 	}
 	return k.write(ctx, ref, w)
 }
 
+func (k *Keeper) updateFields(ctx context.Context, ref Ref, in UpdateInput) (WriteOutput, error) {
+	var out WriteOutput
+	if in.KMSKeyID != nil {
+		seen, err := k.Describe(ctx, ref)
+		if err == nil && !seen.Secret.Deleted() {
+			err = k.sealer.CanSeal(ctx, ownerOf(seen.Secret), *in.KMSKeyID)
+		}
+		if err != nil {
+			return out, err
+		}
+	}
+	err := k.change(ctx, ref, func(b *ledger.Book, _ store.Tx) error {
+		in.apply(b)
+		out = WriteOutput{Secret: b.Secret}
+		return nil
+	})
+	return out, err
+}
+
+// apply writes the fields that are given.
+func (in *UpdateInput) apply(b *ledger.Book) {
+	changed := set(&b.Secret.Description, in.Description)
+	changed = set(&b.Secret.KMSKeyID, in.KMSKeyID) || changed
+	changed = set(&b.Secret.Type, in.Type) || changed
+	if changed {
+		b.Secret.Touch(b.Now)
+	}
+}
+
+// set tells whether it changed the field.
 func set(field *string, to *string) bool {
-	if to == nil {
+	if to == nil || *field == *to {
 		return false
 	}
 	*field = *to
@@ -121,6 +138,9 @@ func (k *Keeper) write(ctx context.Context, ref Ref, w newVersion) (WriteOutput,
 			return WriteOutput{}, err
 		}
 		s, keyID := seen.Secret, seen.Secret.KMSKeyID
+		if s.Deleted() {
+			return WriteOutput{}, ErrMarkedForDeletion
+		}
 		if w.keyID != nil {
 			keyID = *w.keyID
 		}
@@ -128,7 +148,8 @@ func (k *Keeper) write(ctx context.Context, ref Ref, w newVersion) (WriteOutput,
 		if err != nil {
 			return WriteOutput{}, err
 		}
-		account := k.accountOf(s, w.value)
+		// By hand anything may be put: an Account that cannot be told is none.
+		account, _ := k.accountOf(s, w.value)
 		var out WriteOutput
 		err = k.change(ctx, ref, func(b *ledger.Book, tx store.Tx) error {
 			if b.Secret.ARN != s.ARN || b.Secret.KMSKeyID != s.KMSKeyID || rotatorOf(b.Secret) != rotatorOf(s) {
@@ -165,21 +186,21 @@ func rotatorOf(s *lockstep.Secret) string {
 	return s.Rotation.Rotator
 }
 
-// accountOf is the key of the Account that a value logs in as; empty where
-// that cannot be told: by hand anything may be put.
-func (k *Keeper) accountOf(s *lockstep.Secret, value lockstep.Value) lockstep.AccountKey {
+// accountOf is the key of the Account that a value logs in as; empty for a
+// Secret or a rotator without Accounts.
+func (k *Keeper) accountOf(s *lockstep.Secret, value lockstep.Value) (lockstep.AccountKey, error) {
 	if s.Rotation == nil {
-		return ""
+		return "", nil
 	}
 	names, err := k.targets.AccountNames(s.Rotation.Rotator, value)
 	if err != nil || len(names) == 0 {
-		return ""
+		return "", err
 	}
-	return k.sealer.AccountKey(names[0])
+	return k.sealer.AccountKey(names[0]), nil
 }
 
-// addVersion stores a new Version, or the value of one that has none yet. It
-// returns false if the same Version with the same value was there.
+// addVersion stores a new Version. It returns false if the same Version with
+// the same value was there.
 func (k *Keeper) addVersion(tx store.Tx, b *ledger.Book, v *lockstep.Version, value lockstep.Value) (bool, error) {
 	old, err := tx.Version(v.Secret, v.ID)
 	switch {
@@ -191,16 +212,9 @@ func (k *Keeper) addVersion(tx store.Tx, b *ledger.Book, v *lockstep.Version, va
 		return true, nil
 	case err != nil:
 		return false, fmt.Errorf("read version: %w", err)
-	case old.Sealed == nil && k.targets.Native(rotatorOf(b.Secret)):
+	case old.Sealed == nil:
 		return false, lockstep.Refuse(lockstep.ErrState,
 			"You can't put a value to version %s because it belongs to a rotation in progress.", v.ID)
-	case old.Sealed == nil:
-		old.Sealed, old.Account = v.Sealed, v.Account
-		if err := tx.SaveVersion(old); err != nil {
-			return false, fmt.Errorf("save value: %w", err)
-		}
-		b.Secret.Touch(b.Now)
-		return true, nil
 	case k.holds(old, value):
 		return false, nil
 	}
@@ -219,19 +233,23 @@ func placeStages(b *ledger.Book, id lockstep.VersionID, stages []lockstep.Stage,
 	if b.Stages[lockstep.Current] == "" && !slices.Contains(stages, lockstep.Current) {
 		stages = append(slices.Clone(stages), lockstep.Current)
 	}
-	left := b.Stages[lockstep.Current]
 	for _, st := range stages {
-		if st == lockstep.Current {
-			if err := b.MoveCurrent(id); err != nil {
+		switch st {
+		case lockstep.Current: // last, so that its Event shows where all stand
+		case lockstep.Pending:
+			if err := b.MovePending(id); err != nil {
 				return nil, err
 			}
-			// AWS: the version that AWSCURRENT left by a put loses AWSPENDING.
-			if left != "" && b.Stages[lockstep.Pending] == left {
-				delete(b.Stages, lockstep.Pending)
-			}
-			continue
+		default:
+			b.Stages.Place(st, id)
 		}
-		b.Stages.Place(st, id)
 	}
-	return stages, nil
+	if !slices.Contains(stages, lockstep.Current) {
+		return stages, nil
+	}
+	// AWS: the version that AWSCURRENT leaves by a put loses AWSPENDING.
+	if left := b.Stages[lockstep.Current]; left != "" && b.Stages[lockstep.Pending] == left {
+		delete(b.Stages, lockstep.Pending)
+	}
+	return stages, b.MoveCurrent(id)
 }

@@ -46,26 +46,25 @@ func (k *Keeper) Get(ctx context.Context, ref Ref, in GetInput) (GetOutput, erro
 	return GetOutput{Secret: s, Version: v.ID, Created: v.Created, Stages: stages.Of(v.ID), Value: value}, nil
 }
 
-// touchAccess writes the day of the read, once a day for each Version.
+// touchAccess writes the day of the read, once a day for each Version. A store
+// that is too busy to write does not keep the value from who needs it; the next
+// read notes the day.
 func (k *Keeper) touchAccess(ctx context.Context, s *lockstep.Secret, v *lockstep.Version, today time.Time) error {
 	if s.Accessed.Equal(today) && v.Accessed.Equal(today) {
 		return nil
 	}
 	err := k.store.Update(ctx, func(tx store.Tx) error { return tx.TouchAccess(s.ID, v.ID, today) })
-	if err != nil && !errors.Is(err, lockstep.ErrNotFound) {
-		return fmt.Errorf("note the read: %w", err)
+	if err == nil || errors.Is(err, lockstep.ErrNotFound) || errors.Is(err, lockstep.ErrBusy) {
+		return nil
 	}
-	return nil
+	return fmt.Errorf("note the read: %w", err)
 }
 
 // pick finds the Version that a get means, and checks that it has a value.
 func pick(tx store.ReadTx, s *lockstep.Secret, stages lockstep.Stages, in GetInput) (*lockstep.Version, error) {
 	id := in.Version
 	if id == "" {
-		stage := in.Stage
-		if stage == "" {
-			stage = lockstep.Current
-		}
+		stage := stageOrCurrent(in.Stage)
 		if id = stages[stage]; id == "" {
 			return nil, noStage(stage)
 		}
@@ -84,12 +83,12 @@ func pick(tx store.ReadTx, s *lockstep.Secret, stages lockstep.Stages, in GetInp
 	case v.Sealed != nil:
 		return v, nil
 	case in.Version == "":
-		return nil, noStage(firstStage(in.Stage))
+		return nil, noStage(stageOrCurrent(in.Stage))
 	}
 	return nil, noVersion(id)
 }
 
-func firstStage(st lockstep.Stage) lockstep.Stage {
+func stageOrCurrent(st lockstep.Stage) lockstep.Stage {
 	if st == "" {
 		return lockstep.Current
 	}

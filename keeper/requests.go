@@ -19,6 +19,13 @@ type Ref struct {
 	Allow func(*lockstep.Secret) error
 }
 
+func (r Ref) ask(s *lockstep.Secret) error {
+	if r.Allow == nil {
+		return nil
+	}
+	return r.Allow(s)
+}
+
 // CreateInput is a new Secret. Value may be zero: a Secret without a Version.
 type CreateInput struct {
 	Owner       store.Owner

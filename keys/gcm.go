@@ -78,6 +78,8 @@ func dataKeyAAD(keyID string, to Binding) []byte {
 	return associated("lockstep-data-key", keyID, to.ARN, to.Version)
 }
 
-func valueAAD(to Binding, binaryValue bool) []byte {
-	return associated("lockstep-value", to.ARN, to.Version, strconv.FormatBool(binaryValue))
+// valueAAD binds the digest too: a changed one would make a repeated request
+// look new, or a new one repeated.
+func valueAAD(to Binding, binaryValue bool, digest []byte) []byte {
+	return associated("lockstep-value", to.ARN, to.Version, strconv.FormatBool(binaryValue), string(digest))
 }

@@ -5,9 +5,13 @@
 //
 // Each ciphertext is AES-256-GCM with its place as associated data: a value
 // that is copied to another row, or a data key to another value, no longer
-// opens. Unwrapped master keys are kept in memory for a bounded time
-// ([Config].CacheFor), so that a read does not cost a trip to the HSM, and no
-// longer, so that a key that was disabled stops reads soon.
+// opens. A master key that was unwrapped stays in memory, so that a read does
+// not cost a trip to the HSM, but its state is read again from the store once
+// it is older than [Config].CacheFor, so that a key that was disabled stops
+// reads and writes soon.
+//
+// The key of the digests is a master key like the others, the installation's
+// own: the same machinery makes it once, wraps it, and can re-wrap it.
 package keys
 
 import (
@@ -61,6 +65,7 @@ type Service struct {
 // masterKey is a master key with its material in clear.
 type masterKey struct {
 	id       string
+	owner    store.Owner
 	current  int
 	versions map[int][]byte
 	checked  time.Time
@@ -74,10 +79,13 @@ type Binding struct {
 }
 
 const (
-	digestSetting  = "digest-key"
 	purposeSecrets = "secrets"
+	purposeDigests = "digests"
 	stateEnabled   = "Enabled"
 )
+
+// installation owns what belongs to no tenant.
+var installation = store.Owner{}
 
 // New opens the Service and makes the installation's digest key on first use.
 // Errors: ErrSealed if the root key is away; ErrDecrypt if it is not the one
@@ -93,48 +101,23 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 		store: cfg.Store, root: cfg.Root, cacheFor: cfg.CacheFor, now: cfg.Now,
 		cache: make(map[string]*masterKey),
 	}
-	wrapped, err := s.digestSetting(ctx)
-	if err != nil {
-		return nil, err
-	}
-	s.digest, err = s.root.Unwrap(ctx, wrapped, []byte(digestSetting))
-	if err != nil {
-		return nil, fmt.Errorf("open digest key (is this the root key that the store was made with?): %w", err)
-	}
-	return s, nil
-}
-
-// digestSetting reads the wrapped digest key, making it if there is none. Two
-// nodes that start at once agree on the one whose insert came first.
-func (s *Service) digestSetting(ctx context.Context) ([]byte, error) {
-	fresh, err := randomKey()
-	if err != nil {
-		return nil, err
-	}
-	mine, err := s.root.Wrap(ctx, fresh, []byte(digestSetting))
-	if err != nil {
-		return nil, fmt.Errorf("wrap digest key: %w", err)
-	}
-	var wrapped []byte
-	err = s.store.Update(ctx, func(tx store.Tx) error {
-		var err error
-		wrapped, err = tx.Setting(digestSetting)
-		if errors.Is(err, lockstep.ErrNotFound) {
-			wrapped = mine
-			return tx.SaveSetting(digestSetting, mine)
-		}
-		return err
-	})
+	row, err := s.defaultKey(ctx, installation, purposeDigests)
 	if err != nil {
 		return nil, fmt.Errorf("read digest key: %w", err)
 	}
-	return wrapped, nil
+	mk, err := s.unwrap(ctx, row)
+	if err != nil {
+		return nil, fmt.Errorf("open digest key (is this the root key that the store was made with?): %w", err)
+	}
+	// The first version for ever: with another, no stored digest would match.
+	s.digest = mk.versions[1]
+	return s, nil
 }
 
 // Seal encrypts a value under a new data key, wrapped by the master key that
 // keyID names (empty: the owner's default key, made on first use).
-// Errors: ErrNotFound for an unknown key, ErrState for one that is not
-// enabled, ErrSealed if the root key is away.
+// Errors: ErrNotFound for a key that is unknown or another owner's, ErrState
+// for one that is not enabled, ErrSealed if the root key is away.
 func (s *Service) Seal(ctx context.Context, owner store.Owner, keyID string, v lockstep.Value, to Binding) (*lockstep.Sealed, error) {
 	mk, err := s.sealingKey(ctx, owner, keyID)
 	if err != nil {
@@ -145,7 +128,8 @@ func (s *Service) Seal(ctx context.Context, owner store.Owner, keyID string, v l
 		return nil, err
 	}
 	defer clear(dataKey)
-	ciphertext, err := seal(dataKey, v.Bytes(), valueAAD(to, v.IsBinary()))
+	digest := s.Digest(v)
+	ciphertext, err := seal(dataKey, v.Bytes(), valueAAD(to, v.IsBinary(), digest))
 	if err != nil {
 		return nil, fmt.Errorf("seal value: %w", err)
 	}
@@ -155,8 +139,14 @@ func (s *Service) Seal(ctx context.Context, owner store.Owner, keyID string, v l
 	}
 	return &lockstep.Sealed{
 		KeyID: mk.id, KeyVersion: mk.current, WrappedKey: wrapped, Ciphertext: ciphertext,
-		Binary: v.IsBinary(), Digest: s.Digest(v),
+		Binary: v.IsBinary(), Digest: digest,
 	}, nil
+}
+
+// CanSeal tells whether Seal would find its key. Errors: those of Seal.
+func (s *Service) CanSeal(ctx context.Context, owner store.Owner, keyID string) error {
+	_, err := s.sealingKey(ctx, owner, keyID)
+	return err
 }
 
 // Open decrypts a value. Errors: ErrDecrypt if anything about it was changed
@@ -176,10 +166,11 @@ func (s *Service) Open(ctx context.Context, sealed *lockstep.Sealed, to Binding)
 		return lockstep.Value{}, fmt.Errorf("unwrap data key: %w", err)
 	}
 	defer clear(dataKey)
-	clearText, err := open(dataKey, sealed.Ciphertext, valueAAD(to, sealed.Binary))
+	clearText, err := open(dataKey, sealed.Ciphertext, valueAAD(to, sealed.Binary, sealed.Digest))
 	if err != nil {
 		return lockstep.Value{}, fmt.Errorf("open value: %w", err)
 	}
+	defer clear(clearText)
 	if sealed.Binary {
 		return lockstep.BinaryValue(clearText), nil
 	}
@@ -227,7 +218,7 @@ func randomKey() ([]byte, error) {
 // root key must exist.
 func Initialised(ctx context.Context, s store.Store) (bool, error) {
 	err := s.View(ctx, func(tx store.ReadTx) error {
-		_, err := tx.Setting(digestSetting)
+		_, err := tx.DefaultKey(installation, purposeDigests)
 		return err
 	})
 	if errors.Is(err, lockstep.ErrNotFound) {

@@ -9,66 +9,93 @@ import (
 	"lockstep/store"
 )
 
-// sealingKey is the master key for new values.
+// sealingKey is the master key for new values of an owner.
 func (s *Service) sealingKey(ctx context.Context, owner store.Owner, keyID string) (*masterKey, error) {
-	if keyID != "" {
-		return s.master(ctx, keyID)
+	if keyID == "" {
+		name := "default/" + string(owner.Account) + "/" + string(owner.Region)
+		return s.usable(ctx, name, func() (*store.MasterKey, error) { return s.defaultKey(ctx, owner, purposeSecrets) })
 	}
-	name := "default/" + string(owner.Account) + "/" + string(owner.Region)
-	if mk := s.cached(name); mk != nil {
-		return mk, nil
+	mk, err := s.master(ctx, keyID)
+	if err == nil && mk.owner != owner {
+		// Whether it exists elsewhere is not this owner's to know.
+		return nil, fmt.Errorf("read master key %s: %w", keyID, lockstep.ErrNotFound)
 	}
-	row, err := s.defaultKey(ctx, owner)
-	if err != nil {
-		return nil, err
+	return mk, err
+}
+
+// master is a master key by id.
+func (s *Service) master(ctx context.Context, id string) (*masterKey, error) {
+	return s.usable(ctx, id, func() (*store.MasterKey, error) {
+		var row *store.MasterKey
+		err := s.store.View(ctx, func(tx store.ReadTx) error {
+			var err error
+			row, err = tx.MasterKey(id)
+			return err
+		})
+		if err != nil {
+			return nil, fmt.Errorf("read master key %s: %w", id, err)
+		}
+		return row, nil
+	})
+}
+
+// usable is a master key that is enabled, from the cache if its state was
+// checked lately, else as read says.
+func (s *Service) usable(ctx context.Context, name string, read func() (*store.MasterKey, error)) (*masterKey, error) {
+	mk := s.cached(name)
+	if mk == nil {
+		// Its age counts from before the read: what changes while it is on
+		// its way is not known.
+		at := s.now()
+		row, err := read()
+		if err != nil {
+			return nil, err
+		}
+		if mk, err = s.unwrap(ctx, row); err != nil {
+			return nil, err
+		}
+		mk.checked = at
+		s.remember(name, mk)
 	}
-	mk, err := s.unwrap(ctx, row)
-	if err != nil {
-		return nil, err
+	if mk.state != stateEnabled {
+		return nil, fmt.Errorf("master key %s is %s: %w", mk.id, mk.state, lockstep.ErrState)
 	}
-	s.remember(name, mk)
 	return mk, nil
 }
 
-// defaultKey reads the owner's default key, making it on first use. Two that
-// make it at once agree on the first.
-func (s *Service) defaultKey(ctx context.Context, owner store.Owner) (*store.MasterKey, error) {
+// defaultKey reads the owner's key for a purpose, making it on first use. Two
+// that make it at once agree on the first.
+func (s *Service) defaultKey(ctx context.Context, owner store.Owner, purpose string) (*store.MasterKey, error) {
 	var row *store.MasterKey
-	err := s.store.View(ctx, func(tx store.ReadTx) error {
+	read := func(tx store.ReadTx) error {
 		var err error
-		row, err = tx.DefaultKey(owner, purposeSecrets)
+		row, err = tx.DefaultKey(owner, purpose)
 		return err
-	})
-	if err == nil || !errors.Is(err, lockstep.ErrNotFound) {
+	}
+	err := s.store.View(ctx, read)
+	if !errors.Is(err, lockstep.ErrNotFound) {
 		return row, err
 	}
-	made, err := s.newMaster(ctx, owner)
+	made, err := s.newMaster(ctx, owner, purpose)
 	if err != nil {
 		return nil, err
 	}
 	err = s.store.Update(ctx, func(tx store.Tx) error {
-		var err error
-		if row, err = tx.DefaultKey(owner, purposeSecrets); err == nil || !errors.Is(err, lockstep.ErrNotFound) {
-			return err
-		}
 		made.Created = tx.Now()
 		made.Versions[0].Created = made.Created
 		row = made
 		return tx.InsertMasterKey(made)
 	})
 	if errors.Is(err, lockstep.ErrExists) {
-		err = s.store.View(ctx, func(tx store.ReadTx) error {
-			row, err = tx.DefaultKey(owner, purposeSecrets)
-			return err
-		})
+		err = s.store.View(ctx, read)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("make default master key: %w", err)
+		return nil, fmt.Errorf("make master key for %s: %w", purpose, err)
 	}
 	return row, nil
 }
 
-func (s *Service) newMaster(ctx context.Context, owner store.Owner) (*store.MasterKey, error) {
+func (s *Service) newMaster(ctx context.Context, owner store.Owner, purpose string) (*store.MasterKey, error) {
 	uuid, err := lockstep.NewVersionID()
 	if err != nil {
 		return nil, err
@@ -84,33 +111,9 @@ func (s *Service) newMaster(ctx context.Context, owner store.Owner) (*store.Mast
 		return nil, fmt.Errorf("wrap master key: %w", err)
 	}
 	return &store.MasterKey{
-		ID: id, Account: owner.Account, Region: owner.Region, Purpose: purposeSecrets, State: stateEnabled,
+		ID: id, Account: owner.Account, Region: owner.Region, Purpose: purpose, State: stateEnabled,
 		Versions: []store.KeyVersion{{Number: 1, RootID: s.root.ID(), Wrapped: wrapped}},
 	}, nil
-}
-
-// master returns a master key by id, from the cache if it was checked lately.
-func (s *Service) master(ctx context.Context, id string) (*masterKey, error) {
-	mk := s.cached(id)
-	if mk == nil {
-		var row *store.MasterKey
-		err := s.store.View(ctx, func(tx store.ReadTx) error {
-			var err error
-			row, err = tx.MasterKey(id)
-			return err
-		})
-		if err != nil {
-			return nil, fmt.Errorf("read master key %s: %w", id, err)
-		}
-		if mk, err = s.unwrap(ctx, row); err != nil {
-			return nil, err
-		}
-		s.remember(id, mk)
-	}
-	if mk.state != stateEnabled {
-		return nil, fmt.Errorf("master key %s is %s: %w", mk.id, mk.state, lockstep.ErrState)
-	}
-	return mk, nil
 }
 
 // unwrap opens every version of a master key. Where the same versions are
@@ -118,12 +121,18 @@ func (s *Service) master(ctx context.Context, id string) (*masterKey, error) {
 // the state had to be read again.
 func (s *Service) unwrap(ctx context.Context, row *store.MasterKey) (*masterKey, error) {
 	known := s.stale(row.ID)
-	mk := &masterKey{id: row.ID, state: row.State, versions: make(map[int][]byte), checked: s.now()}
+	mk := &masterKey{
+		id: row.ID, owner: store.Owner{Account: row.Account, Region: row.Region},
+		state: row.State, versions: make(map[int][]byte),
+	}
 	for _, v := range row.Versions {
 		mk.current = max(mk.current, v.Number)
 		if known != nil && known.versions[v.Number] != nil {
 			mk.versions[v.Number] = known.versions[v.Number]
 			continue
+		}
+		if v.RootID != s.root.ID() {
+			return nil, fmt.Errorf("master key %s was wrapped by root key %s, and this is %s: %w", row.ID, v.RootID, s.root.ID(), lockstep.ErrDecrypt)
 		}
 		material, err := s.root.Unwrap(ctx, v.Wrapped, masterAAD(row.ID, v.Number))
 		if err != nil {

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"fmt"
+	"time"
 
 	"lockstep"
 	"lockstep/store"
@@ -12,8 +13,8 @@ import (
 // finish; otherwise an open Run is superseded. The Version left is retired by
 // policy, and a Secret with a target becomes Unverified: nobody has seen the
 // new value log in.
-// Errors: a Refusal (ErrState) towards a Version whose credential is being or
-// has been removed at the target.
+// Errors: a Refusal (ErrState) towards a Version that has no value, or whose
+// credential is being or has been removed at the target.
 func (b *Book) MoveCurrent(to lockstep.VersionID) error {
 	if b.Stages[lockstep.Current] == to {
 		return nil
@@ -28,6 +29,9 @@ func (b *Book) MoveCurrent(to lockstep.VersionID) error {
 	target, err := b.tx.Version(b.Secret.ID, to)
 	if err != nil {
 		return fmt.Errorf("read version: %w", err)
+	}
+	if target.Sealed == nil {
+		return noValue(to)
 	}
 	if target.Retirement == lockstep.RetirementRetiring || target.Retirement == lockstep.RetirementRetired {
 		return lockstep.Refuse(lockstep.ErrState,
@@ -45,14 +49,46 @@ func (b *Book) MoveCurrent(to lockstep.VersionID) error {
 	return b.Stop(run, lockstep.StopSuperseded, "AWSCURRENT was moved to another version by hand")
 }
 
+func noValue(v lockstep.VersionID) error {
+	return lockstep.Refuse(lockstep.ErrState, "You can't move AWSCURRENT to version %s because it has no value yet.", v)
+}
+
+// MovePending puts AWSPENDING onto a Version that exists, or with an empty one
+// takes it off. If it leaves the open Run's Version, the Run is asked to end;
+// the label is off at once, as AWS does it, though the Run may still have to
+// undo what it did.
+func (b *Book) MovePending(to lockstep.VersionID) error {
+	from := b.Stages[lockstep.Pending]
+	if from == to {
+		return nil
+	}
+	run, err := b.RunOf(from)
+	if err != nil {
+		return err
+	}
+	if to == "" {
+		delete(b.Stages, lockstep.Pending)
+	} else {
+		b.Stages.Place(lockstep.Pending, to)
+	}
+	if run == nil {
+		return nil
+	}
+	return b.Stop(run, lockstep.StopCancelled, "AWSPENDING was taken off its version by hand")
+}
+
 // DoubtCurrent marks a Secret with a target as Unverified, and asks for a
-// verify Job.
+// verify Job. Where rotation is turned off the mark alone is set: nobody acts
+// on the target meanwhile.
 func (b *Book) DoubtCurrent() error {
 	current := b.Stages[lockstep.Current]
 	if !b.targeted() || current == "" {
 		return nil
 	}
 	b.Secret.Unverified = true
+	if !b.Secret.RotationEnabled() {
+		return nil
+	}
 	return b.AddJob(store.Job{Kind: store.JobVerify, Version: current})
 }
 
@@ -78,22 +114,33 @@ func (b *Book) finish(run *lockstep.Run, lease *lockstep.Lease) error {
 		return fmt.Errorf("read pending version: %w", err)
 	}
 	if target.Sealed == nil {
-		return lockstep.Refuse(lockstep.ErrState, "You can't move AWSCURRENT to version %s because it has no value yet.", run.Version)
+		return noValue(run.Version)
 	}
+	b.dropPending(run) // before the Event shows where the labels stand
 	if err := b.shift(target, run.ID); err != nil {
 		return err
 	}
-	if err := b.dropOverwritten(target); err != nil {
+	if err := b.settleTarget(run, target); err != nil {
 		return err
 	}
 	b.Secret.LastRotated = b.Now
-	if lease == nil && run.State != lockstep.RunTested {
-		if err := b.DoubtCurrent(); err != nil {
+	run.State = next
+	return b.end(run, lease, lockstep.EventRunSucceeded)
+}
+
+// settleTarget draws the conclusions of a finish about what the target accepts.
+// A hand may finish a Run before the target is known to have the new value:
+// then the old one may be what it accepts, and a verify Job says.
+func (b *Book) settleTarget(run *lockstep.Run, target *lockstep.Version) error {
+	if run.State == lockstep.RunSet || run.State == lockstep.RunTested {
+		if err := b.dropOverwritten(target); err != nil {
 			return err
 		}
 	}
-	run.State = next
-	return b.end(run, lease, lockstep.EventRunSucceeded)
+	if run.State == lockstep.RunTested {
+		return nil
+	}
+	return b.DoubtCurrent()
 }
 
 // shift moves AWSCURRENT onto target and does what every such move brings:
@@ -129,7 +176,14 @@ func (b *Book) openRetirement(left lockstep.VersionID) error {
 	if err != nil {
 		return fmt.Errorf("read version left: %w", err)
 	}
+	return b.RetireByPolicy(v)
+}
+
+// RetireByPolicy puts the retirement of a Version under the Secret's present
+// policy, from now on.
+func (b *Book) RetireByPolicy(v *lockstep.Version) error {
 	policy := b.Secret.Rotation.Retirement
+	v.RetireAt, v.RetireRetryAt = time.Time{}, time.Time{}
 	switch policy.After {
 	case lockstep.RetireDelay:
 		v.Retirement, v.RetireAt = lockstep.RetirementDue, b.Now.Add(policy.Delay)
@@ -150,7 +204,8 @@ func (b *Book) openRetirement(left lockstep.VersionID) error {
 
 // dropOverwritten takes out of the maybe-live set what the new value has
 // overwritten at the target: every other value of the same Account, where the
-// Account holds one value.
+// Account holds one value. There is nothing left of them to retire; a hand may
+// still put AWSCURRENT back onto one, and verify then sets it again.
 func (b *Book) dropOverwritten(current *lockstep.Version) error {
 	if !b.traits.OverwritesOld() || current.Account == "" {
 		return nil
@@ -164,7 +219,7 @@ func (b *Book) dropOverwritten(current *lockstep.Version) error {
 			continue
 		}
 		v.MaybeLive = false
-		v.Retirement = lockstep.RetirementRetired
+		v.Retirement = lockstep.RetirementNone
 		if err := b.tx.SaveVersion(v); err != nil {
 			return fmt.Errorf("save overwritten version: %w", err)
 		}

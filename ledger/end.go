@@ -93,9 +93,7 @@ func (b *Book) end(run *lockstep.Run, lease *lockstep.Lease, event lockstep.Even
 	if err := b.tx.SaveRun(run, lease); err != nil {
 		return fmt.Errorf("save run: %w", err)
 	}
-	if b.Stages[lockstep.Pending] == run.Version {
-		delete(b.Stages, lockstep.Pending)
-	}
+	b.dropPending(run)
 	if err := b.tx.DropRefused(b.Secret.ID, run.Version); err != nil {
 		return fmt.Errorf("drop refused values: %w", err)
 	}
@@ -111,6 +109,13 @@ func (b *Book) end(run *lockstep.Run, lease *lockstep.Lease, event lockstep.Even
 		return err
 	}
 	return b.prune()
+}
+
+// dropPending takes AWSPENDING off a Run's Version.
+func (b *Book) dropPending(run *lockstep.Run) {
+	if b.Stages[lockstep.Pending] == run.Version {
+		delete(b.Stages, lockstep.Pending)
+	}
 }
 
 // dropEmpty removes the Version of a Run that ended before it had a value: it

@@ -49,14 +49,18 @@ func (s *Service) admit(tx store.Tx, secret *lockstep.Secret) error {
 	if err != nil {
 		return err
 	}
-	if err := s.advance(b); err != nil {
+	ok, err := s.advance(b)
+	if err != nil {
 		return err
+	}
+	if !ok {
+		return b.Close()
 	}
 	open, err := b.OpenRun()
 	if err != nil {
 		return err
 	}
-	lost, err := haltedByLost(tx, secret.ID)
+	lost, err := haltedByLost(tx, b)
 	if err != nil {
 		return err
 	}
@@ -75,27 +79,27 @@ func (s *Service) admit(tx store.Tx, secret *lockstep.Secret) error {
 // advance moves NextRotation to the first fire that is still ahead. A schedule
 // that can no longer be read stops the Secret's rotation and says so, rather
 // than stopping everybody's.
-func (s *Service) advance(b *ledger.Book) error {
+func (s *Service) advance(b *ledger.Book) (ok bool, err error) {
 	sched, err := ledger.ParseStored(b.Secret)
 	if err != nil {
 		b.Secret.NextRotation = time.Time{}
-		return b.Emit(lockstep.EventRunFailed, lockstep.EventData{
+		return false, b.Emit(lockstep.EventRunFailed, lockstep.EventData{
 			State: lockstep.RunFailed, Reason: err.Error(), Hint: "set the schedule anew",
 		})
 	}
 	b.Secret.NextRotation = sched.Next(b.Now)
-	return nil
+	return true, nil
 }
 
 // haltedByLost tells whether the last Run is lost: until its deposit arrives
 // or a person puts a value, another call would replay a spent token.
-func haltedByLost(tx store.ReadTx, id lockstep.SecretID) (bool, error) {
-	last, err := tx.LastRun(id)
+func haltedByLost(tx store.ReadTx, b *ledger.Book) (bool, error) {
+	last, err := tx.LastRun(b.Secret.ID)
 	if errors.Is(err, lockstep.ErrNotFound) {
 		return false, nil
 	}
 	if err != nil {
 		return false, fmt.Errorf("read last run: %w", err)
 	}
-	return last.State == lockstep.RunLost, nil
+	return last.State == lockstep.RunLost && last.Base == b.Stages[lockstep.Current], nil
 }

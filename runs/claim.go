@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"lockstep"
@@ -15,14 +14,6 @@ import (
 // ErrEnded says that there is nothing left to do for a Job: its Run is final,
 // its Version retired, its Secret verified or gone.
 var ErrEnded = errors.New("nothing left to do")
-
-// Busy says that another holder has the slot, and until when.
-type Busy struct{ Until time.Duration }
-
-func (b *Busy) Error() string { return "slot is held by another" }
-
-// Is makes errors.Is(err, lockstep.ErrBusy) true.
-func (*Busy) Is(target error) bool { return target == lockstep.ErrBusy }
 
 // Claim is the right to carry one Run (or one retirement, or one verify) on.
 // It is used by one goroutine, but for Extend, which the heartbeat calls.
@@ -40,16 +31,11 @@ type Claim struct {
 
 	service *Service
 	step    lockstep.StepRecord
+	// mayLand is true once a call of this claim had no answer: it may yet take
+	// effect, so the lease is left to run out.
+	mayLand bool
 
-	mu    sync.Mutex // the heartbeat reads lease
-	lease lockstep.Lease
-}
-
-// Lease is the claim's present lease.
-func (c *Claim) Lease() lockstep.Lease {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.lease
+	tenure tenure
 }
 
 // Claim takes the slot of a Run's Secret for a worker.
@@ -68,17 +54,18 @@ func (s *Service) Claim(ctx context.Context, id lockstep.RunID, holder string) (
 		if err != nil {
 			return err
 		}
+		lease, err := s.take(tx, secret.ID, holder)
+		if err != nil {
+			return err
+		}
 		if wait, err = s.mustWait(tx, b, run); err != nil {
 			return err
 		}
 		if wait != nil {
-			return s.park(tx, b, run, wait)
+			return park(tx, b, &parking{run: run, wait: wait, lease: lease})
 		}
-		lease, err := claimSlot(tx, secret.ID, holder, s.lease)
-		if err != nil {
-			return err
-		}
-		claim = &Claim{Secret: secret, Run: run, Traits: traits, service: s, lease: lease, Resumed: run.State.TargetTouched()}
+		claim = newClaim(s, secret, traits, lease)
+		claim.Run, claim.Resumed = run, run.State.TargetTouched()
 		return s.noteClaim(tx, b, claim)
 	})
 	if err == nil && wait != nil {
@@ -88,6 +75,10 @@ func (s *Service) Claim(ctx context.Context, id lockstep.RunID, holder string) (
 		return nil, err
 	}
 	return claim, nil
+}
+
+func newClaim(s *Service, secret *lockstep.Secret, traits lockstep.Traits, lease lockstep.Lease) *Claim {
+	return &Claim{Secret: secret, Traits: traits, service: s, tenure: tenure{lease: lease}}
 }
 
 // openRunOf locks the Secret of a Run and reads the Run again under the lock.
@@ -115,18 +106,6 @@ func openRunOf(tx store.Tx, id lockstep.RunID) (*lockstep.Run, *lockstep.Secret,
 	return run, secret, nil
 }
 
-func claimSlot(tx store.Tx, id lockstep.SecretID, holder string, length time.Duration) (lockstep.Lease, error) {
-	lease, err := tx.ClaimSlot(id, holder, length)
-	if !errors.Is(err, lockstep.ErrBusy) {
-		return lease, err
-	}
-	slot, readErr := tx.Slot(id)
-	if readErr != nil {
-		return lease, fmt.Errorf("read slot: %w", readErr)
-	}
-	return lease, &Busy{Until: max(slot.Expires.Sub(tx.Now()), time.Millisecond)}
-}
-
 // noteClaim writes what the first claim of a Run sets.
 func (s *Service) noteClaim(tx store.Tx, b *ledger.Book, c *Claim) error {
 	if c.Run.Started.IsZero() {
@@ -134,6 +113,9 @@ func (s *Service) noteClaim(tx store.Tx, b *ledger.Book, c *Claim) error {
 		c.Run.Deadline = b.Now.Add(rotationOf(c.Secret).Deadline())
 	}
 	c.Run.RetryAt = time.Time{}
+	if c.Run.Attempts == 0 {
+		c.Run.Reason, c.Run.Hint = "", "" // why it waited
+	}
 	w := &writing{tx: tx, book: b, claim: c, run: c.Run}
 	if c.Run.State == lockstep.RunQueued && !c.Run.TestOnly {
 		if err := w.begin(lockstep.StepCreate); err != nil {
@@ -185,60 +167,34 @@ func (s *Service) mustWait(tx store.Tx, b *ledger.Book, run *lockstep.Run) (*Wai
 	return nil, nil
 }
 
-// park leaves a Run where it is, with the reason, and puts its Job back into
-// the outbox for later. Waiting uses no attempt.
-func (s *Service) park(tx store.Tx, b *ledger.Book, run *lockstep.Run, w *Waiting) error {
-	if run.Reason != w.Reason {
-		run.Reason = w.Reason
+// parking is a Run that is put aside until something else is over.
+type parking struct {
+	run   *lockstep.Run
+	wait  *Waiting
+	lease lockstep.Lease
+}
+
+// park leaves a Run where it is, with the reason, frees its slot, and puts its
+// Job back into the outbox for later. Waiting uses no attempt, and tells its
+// reason once.
+func park(tx store.Tx, b *ledger.Book, p *parking) error {
+	run := p.run
+	if run.Reason != p.wait.Reason {
+		run.Reason, run.Hint = p.wait.Reason, ""
 		if err := b.Emit(lockstep.EventRunWaiting, lockstep.EventData{
-			VersionID: run.Version, Run: run.ID, Trigger: run.Trigger, State: run.State, Reason: w.Reason,
+			VersionID: run.Version, Run: run.ID, Trigger: run.Trigger, State: run.State, Reason: run.Reason,
 		}); err != nil {
 			return err
 		}
 	}
-	if err := b.PublishRun(run, w.Until); err != nil {
+	if err := b.PublishRun(run, p.wait.Until); err != nil {
 		return err
 	}
-	if err := tx.SaveRun(run, nil); err != nil {
+	if err := tx.SaveRun(run, &p.lease); err != nil {
 		return fmt.Errorf("save run: %w", err)
 	}
-	return b.Close()
-}
-
-// Extend is the heartbeat: it moves the lease's end to its full length from
-// now. Errors: ErrFenced.
-func (c *Claim) Extend(ctx context.Context) error {
-	return c.service.store.Update(ctx, func(tx store.Tx) error {
-		_, err := tx.ExtendSlot(c.Lease(), c.service.lease)
-		return err
-	})
-}
-
-// notAfterMargin keeps the target's deadline inside the lease: it covers the
-// time between reading the target's clock and the extension of the lease.
-const notAfterMargin = 500 * time.Millisecond
-
-// NotAfter is the guard of ROTATION-PROTOCOL.md section 4: it extends the lease
-// and turns the target's clock into the time at which a change sent now may
-// take effect at the latest. No local clock is used. Errors: ErrFenced.
-func (c *Claim) NotAfter(ctx context.Context, targetNow time.Time) (time.Time, error) {
-	length := c.service.lease
-	if err := c.Extend(ctx); err != nil {
-		return time.Time{}, err
+	if err := tx.ReleaseSlot(p.lease); err != nil {
+		return fmt.Errorf("release slot: %w", err)
 	}
-	return targetNow.Add(length - min(notAfterMargin, length/4)), nil
-}
-
-// RaiseFence takes over a marker that was found at the target with a higher
-// fence: the store was restored from a backup. Errors: ErrFenced.
-func (c *Claim) RaiseFence(ctx context.Context, found uint64) error {
-	return c.service.store.Update(ctx, func(tx store.Tx) error {
-		lease, err := tx.RaiseFence(c.Lease(), found+1)
-		if err == nil {
-			c.mu.Lock()
-			defer c.mu.Unlock()
-			c.lease = lease
-		}
-		return err
-	})
+	return b.Close()
 }

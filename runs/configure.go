@@ -36,7 +36,7 @@ func (s *Service) configured(ctx context.Context, ref keeper.Ref, in RotateInput
 			if err != nil {
 				return err
 			}
-			if b.Stages[lockstep.Current] != accounts.Current || locked.ID != secret.ID {
+			if b.Stages[lockstep.Current] != accounts.Current || locked.ID != secret.ID || !sameRotation(locked, secret) {
 				return errMoved
 			}
 			if err := s.enable(tx, b, rotation, accounts); err != nil {
@@ -54,6 +54,15 @@ func (s *Service) configured(ctx context.Context, ref keeper.Ref, in RotateInput
 			return err
 		}
 	}
+}
+
+// sameRotation tells whether the Rotation is still the one that the request
+// was laid over: two requests at once that set different parts of it both count.
+func sameRotation(now, seen *lockstep.Secret) bool {
+	if now.Rotation == nil || seen.Rotation == nil {
+		return now.Rotation == seen.Rotation
+	}
+	return *now.Rotation == *seen.Rotation
 }
 
 var errMoved = fmt.Errorf("secret changed meanwhile: %w", lockstep.ErrConflict)
@@ -168,7 +177,15 @@ func (s *Service) enable(tx store.Tx, b *ledger.Book, r lockstep.Rotation, accou
 	if unchanged && (!secret.NextRotation.IsZero() || r.Schedule.IsZero()) {
 		return nil
 	}
+	if err := mayChangeRotator(b, r); err != nil {
+		return err
+	}
 	secret.Rotation = &r
+	if old != nil && old.Retirement != r.Retirement {
+		if err := reopenRetirements(tx, b); err != nil {
+			return err
+		}
+	}
 	secret.NextRotation = time.Time{}
 	if !r.Schedule.IsZero() {
 		sched, err := ledger.ParseStored(secret)
@@ -185,6 +202,40 @@ func (s *Service) enable(tx store.Tx, b *ledger.Book, r lockstep.Rotation, accou
 		return err
 	}
 	return b.Close()
+}
+
+// mayChangeRotator keeps the rotator of a Run that is at the target: another
+// kind of rotator could neither finish its work nor undo it.
+func mayChangeRotator(b *ledger.Book, next lockstep.Rotation) error {
+	old := b.Secret.Rotation
+	if old == nil || old.Rotator == next.Rotator {
+		return nil
+	}
+	run, err := b.OpenRun()
+	if err != nil || run == nil || !run.State.TargetTouched() {
+		return err
+	}
+	return lockstep.Refuse(lockstep.ErrState,
+		"You can't change the rotation function while a rotation is in progress (run %s). Wait for its end, or cancel it.", run.ID)
+}
+
+// reopenRetirements puts the Versions that wait for their retirement under the
+// policy that the request sets, so that a person can let a Run go on which
+// waits for them.
+func reopenRetirements(tx store.Tx, b *ledger.Book) error {
+	live, err := tx.LiveVersions(b.Secret.ID)
+	if err != nil {
+		return fmt.Errorf("read live versions: %w", err)
+	}
+	for _, v := range live {
+		if v.Retirement != lockstep.RetirementDue {
+			continue
+		}
+		if err := b.RetireByPolicy(v); err != nil {
+			return err
+		}
+	}
+	return wakeOpenRun(tx, b)
 }
 
 // hold records the Accounts as this Secret's: two Secrets that set the

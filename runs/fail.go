@@ -2,6 +2,7 @@ package runs
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"lockstep"
@@ -27,8 +28,12 @@ const (
 // to stop, goes into undo, or ends if the target was never told.
 func (c *Claim) Failed(ctx context.Context, te *lockstep.TargetError) (Decision, error) {
 	var d Decision
+	c.mayLand = c.mayLand || te.Outcome == lockstep.Unknown
 	err := c.write(ctx, func(w *writing) error {
 		step := w.step.Step
+		if step == "" {
+			step = stepOf(w.run)
+		}
 		if err := w.failed(te); err != nil {
 			return err
 		}
@@ -45,9 +50,9 @@ func (c *Claim) Failed(ctx context.Context, te *lockstep.TargetError) (Decision,
 }
 
 func (w *writing) afterFailure(step lockstep.Step, te *lockstep.TargetError) (Decision, error) {
-	refusedTest := step == lockstep.StepTest && te.Fault == lockstep.FaultRefusedLogin
+	refusedTest := w.run.State == lockstep.RunSet && te.Fault == lockstep.FaultRefusedLogin
 	hopeless := te.Fault == lockstep.FaultPermanent || (te.Fault == lockstep.FaultRefusedLogin && !refusedTest)
-	if hopeless || w.exhausted() {
+	if hopeless || w.exhausted(te) {
 		if w.mayStillLand(te) {
 			w.run.Stop, w.run.StopReason = lockstep.StopFailed, te.Error()
 			return Later, w.later(step, te)
@@ -68,10 +73,13 @@ func (w *writing) mayStillLand(te *lockstep.TargetError) bool {
 	return te.Outcome == lockstep.Unknown && w.run.State == lockstep.RunSetting
 }
 
-// exhausted tells whether the Run has no try left.
-func (w *writing) exhausted() bool {
-	limit := rotationOf(w.claim.Secret).Attempts()
-	if w.run.Trigger == lockstep.TriggerManual {
+// exhausted tells whether the Run has no try left. A Run that nobody watches
+// is patient with a target that is away, up to the Rotation's attempts and the
+// Run's deadline; a person wants to hear soon; and a target that says no is not
+// asked often, since each refused login counts towards a lock-out.
+func (w *writing) exhausted(te *lockstep.TargetError) bool {
+	limit := rotationOf(w.book.Secret).Attempts()
+	if w.run.Trigger == lockstep.TriggerManual || te.Fault != lockstep.FaultTransient {
 		limit = min(limit, w.claim.service.manualAttempts)
 	}
 	return w.run.Attempts >= limit || w.book.Now.After(w.run.Deadline) || w.run.Stop != lockstep.StopNone
@@ -80,7 +88,7 @@ func (w *writing) exhausted() bool {
 // later publishes the next try and frees the slot, unless a call may still
 // land: then the lease is left to run out and the try comes after it.
 func (w *writing) later(step lockstep.Step, te *lockstep.TargetError) error {
-	w.run.RetryAt = w.book.Now.Add(backoff(w.run.ID, w.run.Attempts))
+	w.run.RetryAt = w.book.Now.Add(backoff(w.run.ID, w.run.Attempts, longestRetry))
 	wait := w.mayStillLand(te)
 	if wait {
 		if err := w.outliveLease(); err != nil {
@@ -93,21 +101,28 @@ func (w *writing) later(step lockstep.Step, te *lockstep.TargetError) error {
 	if err := w.save(); err != nil {
 		return err
 	}
-	err := w.book.Emit(lockstep.EventRunRetrying, lockstep.EventData{
-		VersionID: w.run.Version, Run: w.run.ID, Trigger: w.run.Trigger, State: w.run.State, Step: step,
-		Attempt: w.run.Attempts, Reason: w.run.Reason, Hint: w.run.Hint,
-	})
-	if err != nil || wait {
+	if err := w.tellRetryOf(step, te); err != nil || wait {
 		return err
 	}
 	return w.release()
+}
+
+// tellRetryOf emits the Event of a failed try, if it is worth one.
+func (w *writing) tellRetryOf(step lockstep.Step, te *lockstep.TargetError) error {
+	if !loud(w.run.Attempts) {
+		return nil
+	}
+	return w.book.Emit(lockstep.EventRunRetrying, lockstep.EventData{
+		VersionID: w.run.Version, Run: w.run.ID, Trigger: w.run.Trigger, State: w.run.State, Step: step,
+		Attempt: w.run.Attempts, Reason: te.Error(), Hint: te.Hint,
+	})
 }
 
 // outliveLease moves the next try behind the end of the lease.
 func (w *writing) outliveLease() error {
 	slot, err := w.tx.Slot(w.claim.Secret.ID)
 	if err != nil {
-		return err
+		return fmt.Errorf("read slot: %w", err)
 	}
 	if end := slot.Expires.Add(time.Millisecond); w.run.RetryAt.Before(end) {
 		w.run.RetryAt = end
@@ -130,6 +145,9 @@ func (c *Claim) Stop(ctx context.Context, kind lockstep.StopKind, reason string)
 func (w *writing) stop(kind lockstep.StopKind, reason string) (Decision, error) {
 	if w.run.Stop == lockstep.StopNone {
 		w.run.Stop, w.run.StopReason = kind, reason
+	}
+	if w.run.Stop != lockstep.StopFailed {
+		w.run.Reason, w.run.Hint = w.run.StopReason, "" // not the trouble it met before
 	}
 	if w.run.State == lockstep.RunUndo {
 		return Undo, w.save()
@@ -162,11 +180,14 @@ func (c *Claim) Undone(ctx context.Context, tested lockstep.VersionID) error {
 		}
 		v, err := w.tx.Version(c.Secret.ID, w.run.Version)
 		if err != nil {
-			return err
+			return fmt.Errorf("read pending version: %w", err)
 		}
 		v.MaybeLive, v.Retirement = false, lockstep.RetirementRetired
 		if err := w.tx.SaveVersion(v); err != nil {
-			return err
+			return fmt.Errorf("save version: %w", err)
+		}
+		if tested != "" {
+			w.book.Secret.Unverified = false
 		}
 		return w.endUndo()
 	})
@@ -176,6 +197,7 @@ func (c *Claim) Undone(ctx context.Context, tested lockstep.VersionID) error {
 // until UndoUntil; then the Run ends, the Version stays maybe live, and the
 // Secret is Unverified.
 func (c *Claim) UndoFailed(ctx context.Context, te *lockstep.TargetError) error {
+	c.mayLand = c.mayLand || te.Outcome == lockstep.Unknown
 	return c.write(ctx, func(w *writing) error {
 		if err := w.failed(te); err != nil {
 			return err
@@ -195,7 +217,7 @@ func (c *Claim) UndoFailed(ctx context.Context, te *lockstep.TargetError) error 
 }
 
 func (w *writing) undoLater(te *lockstep.TargetError) error {
-	w.run.RetryAt = w.book.Now.Add(backoff(w.run.ID, w.run.Attempts))
+	w.run.RetryAt = w.book.Now.Add(backoff(w.run.ID, w.run.Attempts, longestChore))
 	if te.Outcome == lockstep.Unknown {
 		if err := w.outliveLease(); err != nil {
 			return err
@@ -207,8 +229,8 @@ func (w *writing) undoLater(te *lockstep.TargetError) error {
 	if err := w.save(); err != nil {
 		return err
 	}
-	if te.Outcome == lockstep.Unknown {
-		return nil
+	if err := w.tellRetryOf(lockstep.StepUndo, te); err != nil || te.Outcome == lockstep.Unknown {
+		return err
 	}
 	return w.release()
 }

@@ -13,12 +13,14 @@ import (
 
 // ClaimRetire takes the slot for the retirement of a Version, if its policy is
 // met now and its credential is nobody's that is still needed.
-// Errors: ErrEnded (retired, dropped, or no longer due), *Busy, *Waiting.
+// Errors: ErrEnded (retired, dropped, or no longer due), *Busy, *Waiting (its Job
+// is in the outbox again).
 func (s *Service) ClaimRetire(ctx context.Context, id lockstep.SecretID, version lockstep.VersionID, holder string) (*Claim, error) {
 	var claim *Claim
+	var wait *Waiting
 	var ended bool
 	err := s.store.Update(ctx, func(tx store.Tx) error {
-		claim, ended = nil, false
+		claim, wait, ended = nil, nil, false
 		secret, v, err := versionUnderLock(tx, id, version)
 		if err != nil {
 			return err
@@ -27,15 +29,18 @@ func (s *Service) ClaimRetire(ctx context.Context, id lockstep.SecretID, version
 		if err != nil {
 			return err
 		}
-		if err := mayRetire(b, v); err != nil {
+		if wait, err = mayRetire(b, v); err != nil {
 			return err
+		}
+		if wait != nil {
+			return retireLater(b, v, wait.Until)
 		}
 		dropped, err := dropIfCurrents(tx, b, v)
 		if dropped || err != nil {
 			ended = true
 			return err
 		}
-		lease, err := claimSlot(tx, id, holder, s.lease)
+		lease, err := s.take(tx, id, holder)
 		if err != nil {
 			return err
 		}
@@ -43,13 +48,24 @@ func (s *Service) ClaimRetire(ctx context.Context, id lockstep.SecretID, version
 		if err := tx.SaveVersion(v); err != nil {
 			return fmt.Errorf("save version: %w", err)
 		}
-		claim = &Claim{Secret: secret, Version: version, Traits: traits, Resumed: true, service: s, lease: lease}
+		claim = newClaim(s, secret, traits, lease)
+		claim.Version, claim.Resumed = version, true
 		return nil
 	})
-	if err == nil && ended {
-		err = ErrEnded
+	switch {
+	case err != nil:
+		return nil, err
+	case wait != nil:
+		return nil, wait
+	case ended:
+		return nil, ErrEnded
 	}
-	return claim, err
+	return claim, nil
+}
+
+// retireLater asks for another look at a retirement.
+func retireLater(b *ledger.Book, v *lockstep.Version, at time.Time) error {
+	return b.AddJob(store.Job{Kind: store.JobRetire, Version: v.ID, DueAt: at, Seq: v.RetireAttempts})
 }
 
 func versionUnderLock(tx store.Tx, id lockstep.SecretID, version lockstep.VersionID) (*lockstep.Secret, *lockstep.Version, error) {
@@ -70,24 +86,31 @@ func versionUnderLock(tx store.Tx, id lockstep.SecretID, version lockstep.Versio
 	return secret, v, nil
 }
 
+// soon is how far ahead a retirement may be due for its Job to wait in the
+// outbox; one that is due later is found when it is.
+const soon = time.Hour
+
 // mayRetire checks the policy and the time now, not when the Job was made.
-func mayRetire(b *ledger.Book, v *lockstep.Version) error {
+func mayRetire(b *ledger.Book, v *lockstep.Version) (*Waiting, error) {
 	if !v.Retirement.Blocks() {
-		return ErrEnded
+		return nil, ErrEnded
 	}
 	for _, at := range []time.Time{v.RetireAt, v.RetireRetryAt} {
+		if at.After(b.Now.Add(soon)) {
+			return nil, ErrEnded
+		}
 		if at.After(b.Now) {
-			return &Waiting{Reason: "retirement is not due yet", Until: at}
+			return &Waiting{Reason: "retirement is not due yet", Until: at}, nil
 		}
 	}
 	run, err := b.OpenRun()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if run != nil && run.State.TargetTouched() {
-		return &Waiting{Reason: "a run is at the target", Until: b.Now.Add(time.Second)}
+		return &Waiting{Reason: "a run is at the target", Until: b.Now.Add(waitAgain)}, nil
 	}
-	return nil
+	return nil, nil
 }
 
 // dropIfCurrents gives a retirement up if its credential is AWSCURRENT's own:
@@ -146,8 +169,10 @@ func (c *Claim) Retired(ctx context.Context) error {
 }
 
 // RetireFailed writes down why the credential could not be removed and asks
-// for another try; a person sees it in the Event and in `lockstep runs`.
+// for another try; a person sees it in the Event and in `lockstep runs`. If
+// AWSCURRENT was refused meanwhile, it is verified.
 func (c *Claim) RetireFailed(ctx context.Context, te *lockstep.TargetError) error {
+	c.mayLand = c.mayLand || te.Outcome == lockstep.Unknown
 	return c.write(ctx, func(w *writing) error {
 		v, err := w.tx.Version(c.Secret.ID, c.Version)
 		if err != nil {
@@ -155,20 +180,30 @@ func (c *Claim) RetireFailed(ctx context.Context, te *lockstep.TargetError) erro
 		}
 		v.RetireAttempts++
 		v.RetireReason = te.Error()
-		v.RetireRetryAt = w.book.Now.Add(backoff(lockstep.RunID(v.ID), v.RetireAttempts))
+		v.RetireRetryAt = w.book.Now.Add(backoff(lockstep.RunID(v.ID), v.RetireAttempts, longestChore))
 		if err := w.tx.SaveVersion(v); err != nil {
 			return fmt.Errorf("save version: %w", err)
 		}
-		err = w.book.AddJob(store.Job{Kind: store.JobRetire, Version: v.ID, DueAt: v.RetireRetryAt, Seq: v.RetireAttempts})
-		if err != nil {
+		if err := retireLater(w.book, v, v.RetireRetryAt); err != nil {
 			return err
 		}
-		err = w.book.Emit(lockstep.EventRetireFailed, lockstep.EventData{
-			VersionID: v.ID, Attempt: v.RetireAttempts, Reason: te.Error(), Hint: te.Hint,
-		})
-		if err != nil || te.Outcome == lockstep.Unknown {
+		if te.Fault == lockstep.FaultRefusedLogin {
+			if err := w.book.DoubtCurrent(); err != nil {
+				return err
+			}
+		}
+		if err := w.tellRetireFailed(v, te); err != nil {
 			return err
 		}
-		return w.release()
+		return w.leave()
+	})
+}
+
+func (w *writing) tellRetireFailed(v *lockstep.Version, te *lockstep.TargetError) error {
+	if !loud(v.RetireAttempts) {
+		return nil
+	}
+	return w.book.Emit(lockstep.EventRetireFailed, lockstep.EventData{
+		VersionID: v.ID, Attempt: v.RetireAttempts, Reason: te.Error(), Hint: te.Hint,
 	})
 }

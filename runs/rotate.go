@@ -88,8 +88,28 @@ func sameToken(tx store.ReadTx, b *ledger.Book, token lockstep.VersionID) (*lock
 	if err != nil {
 		return nil, fmt.Errorf("read version: %w", err)
 	}
+	if run, err := olderRun(tx, b, token); run != nil || err != nil {
+		return run, err
+	}
 	return nil, lockstep.Refuse(lockstep.ErrVersionClaimed,
 		"You can't use ClientRequestToken %s because that value is already in use for a version of secret %s.", token, b.Secret.ARN)
+}
+
+// olderRun finds the Run of a Version among those whose Versions are kept.
+func olderRun(tx store.ReadTx, b *ledger.Book, token lockstep.VersionID) (*lockstep.Run, error) {
+	list, err := tx.Runs(store.RunQuery{
+		Owner:  store.Owner{Account: b.Secret.Account, Region: b.Secret.Region},
+		Secret: b.Secret.ID, Limit: 2 * ledger.KeptVersions,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read runs: %w", err)
+	}
+	for _, run := range list {
+		if run.Version == token {
+			return run, nil
+		}
+	}
+	return nil, nil
 }
 
 // replaceOpen ends an open Run whose target was never told and which nobody

@@ -46,6 +46,10 @@ type Config struct {
 	// ManualAttempts is how often a Run that a person started is tried before
 	// it fails: a person is there to see it. Zero means 4.
 	ManualAttempts int
+	// Now is the clock by which a slot is watched whose lease does not end (the
+	// store's clock was stepped back); nil means time.Now. Nothing else is
+	// measured by it. All nodes of a store have the same Lease.
+	Now func() time.Time
 }
 
 // Service starts and moves Runs. It is safe for concurrent use.
@@ -56,13 +60,18 @@ type Service struct {
 	minInterval    time.Duration
 	lease          time.Duration
 	manualAttempts int
+	now            func() time.Time
+	watch          watch
 }
 
 // New makes a Service.
 func New(cfg Config) *Service {
 	s := &Service{
 		store: cfg.Store, vault: cfg.Vault, rotators: cfg.Rotators,
-		minInterval: cfg.MinInterval, lease: cfg.Lease, manualAttempts: cfg.ManualAttempts,
+		minInterval: cfg.MinInterval, lease: cfg.Lease, manualAttempts: cfg.ManualAttempts, now: cfg.Now,
+	}
+	if s.now == nil {
+		s.now = time.Now
 	}
 	if s.minInterval <= 0 {
 		s.minInterval = time.Minute

@@ -8,6 +8,7 @@ import (
 
 	"lockstep"
 	"lockstep/keeper"
+	"lockstep/ledger"
 	"lockstep/store"
 )
 
@@ -178,11 +179,17 @@ func (s *Service) Purge(ctx context.Context, limit int) (int, error) {
 
 func (s *Service) purge(tx store.Tx, id lockstep.SecretID) error {
 	secret, err := tx.LockSecret(id)
+	if errors.Is(err, lockstep.ErrNotFound) {
+		return nil // another node was faster
+	}
 	if err != nil {
 		return fmt.Errorf("lock secret: %w", err)
 	}
 	b, _, err := s.open(tx, secret)
 	if err != nil {
+		return err
+	}
+	if needed, err := stillNeeded(b); needed || err != nil {
 		return err
 	}
 	reason := ""
@@ -193,4 +200,12 @@ func (s *Service) purge(tx store.Tx, id lockstep.SecretID) error {
 		return err
 	}
 	return tx.PurgeSecret(id)
+}
+
+// stillNeeded looks again, under the lock, whether a Secret must not be purged:
+// it may have been restored since it was listed.
+func stillNeeded(b *ledger.Book) (bool, error) {
+	over := b.Secret.Gone || (!b.Secret.DeleteAt.IsZero() && !b.Secret.DeleteAt.After(b.Now))
+	run, err := b.OpenRun()
+	return !over || run != nil, err
 }

@@ -3,7 +3,6 @@ package runs
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"lockstep"
 	"lockstep/ledger"
@@ -13,9 +12,12 @@ import (
 // write is one transaction of a claim: the Secret is locked, the lease is
 // checked, the Run is read again, fn changes it, and everything is saved. The
 // end of one Step and the start of the next are one write.
+// Errors: ErrEnded if somebody else has ended the Run (a hand moved AWSCURRENT
+// onto its Version); ErrFenced; fn's.
 func (c *Claim) write(ctx context.Context, fn func(w *writing) error) error {
 	var next writing
 	var traits lockstep.Traits
+	var over bool
 	err := c.service.store.Update(ctx, func(tx store.Tx) error {
 		secret, err := tx.LockSecret(c.Secret.ID)
 		if err != nil {
@@ -30,10 +32,11 @@ func (c *Claim) write(ctx context.Context, fn func(w *writing) error) error {
 		}
 		w := &writing{tx: tx, book: b, claim: c, step: c.step}
 		traits = now
-		if c.Run != nil {
-			if w.run, err = tx.Run(c.Run.ID); err != nil {
-				return fmt.Errorf("read run: %w", err)
-			}
+		if over, err = w.readRun(); err != nil {
+			return err
+		}
+		if over {
+			return w.leave()
 		}
 		if err := fn(w); err != nil {
 			return err
@@ -41,6 +44,9 @@ func (c *Claim) write(ctx context.Context, fn func(w *writing) error) error {
 		next = *w
 		return b.Close()
 	})
+	if err == nil && over {
+		err = ErrEnded
+	}
 	if err != nil {
 		return err
 	}
@@ -55,6 +61,25 @@ type writing struct {
 	claim *Claim
 	run   *lockstep.Run
 	step  lockstep.StepRecord
+}
+
+// readRun reads the claim's Run under the lock and tells whether it is over.
+func (w *writing) readRun() (over bool, err error) {
+	if w.claim.Run == nil {
+		return false, nil
+	}
+	if w.run, err = w.tx.Run(w.claim.Run.ID); err != nil {
+		return false, fmt.Errorf("read run: %w", err)
+	}
+	return w.run.State.Final(), nil
+}
+
+// leave frees the slot, unless a call may yet land.
+func (w *writing) leave() error {
+	if w.claim.mayLand {
+		return nil
+	}
+	return w.release()
 }
 
 // facts are what the table's guards look at, now.
@@ -107,8 +132,13 @@ func (w *writing) done() error { return w.endStep(nil) }
 func (w *writing) failed(te *lockstep.TargetError) error { return w.endStep(te) }
 
 func (w *writing) endStep(te *lockstep.TargetError) error {
-	if w.run == nil || w.step.Seq == 0 {
+	if w.run == nil || (w.step.Seq == 0 && te == nil) {
 		return nil
+	}
+	if w.step.Seq == 0 { // it failed before anything was begun: still a try
+		if err := w.begin(stepOf(w.run)); err != nil {
+			return err
+		}
 	}
 	rec := w.step
 	rec.Ended, rec.OK, rec.Outcome = w.book.Now, te == nil, lockstep.Applied
@@ -122,42 +152,89 @@ func (w *writing) endStep(te *lockstep.TargetError) error {
 	return nil
 }
 
+// stepOf is the Step that a Run's state asks for.
+func stepOf(run *lockstep.Run) lockstep.Step {
+	switch {
+	case run.TestOnly, run.State == lockstep.RunSet, run.State == lockstep.RunTested:
+		return lockstep.StepTest
+	case run.State == lockstep.RunSetting:
+		return lockstep.StepSet
+	case run.State == lockstep.RunUndo:
+		return lockstep.StepUndo
+	}
+	return lockstep.StepCreate
+}
+
 // Begin writes down that a Step begins, where no other write of the same
 // moment does.
 func (c *Claim) Begin(ctx context.Context, step lockstep.Step) error {
 	return c.write(ctx, func(w *writing) error { return w.begin(step) })
 }
 
+// Pending is a new value on its way to the target.
+type Pending struct {
+	// Base is the AWSCURRENT that it was made from.
+	Base    lockstep.VersionID
+	Sealed  *lockstep.Sealed
+	Account lockstep.AccountKey
+	// Admin is the Secret whose credential will make the change; 0 if none.
+	Admin lockstep.SecretID
+}
+
 // Created stores the pending value, which the caller has sealed, and in the
 // same write that set begins: from here on the target may know the value.
 // Errors: ErrConflict if the Run was stopped, AWSCURRENT is no longer base, or
-// (two accounts) the value is for AWSCURRENT's own account.
-func (c *Claim) Created(ctx context.Context, base lockstep.VersionID, sealed *lockstep.Sealed, account lockstep.AccountKey) error {
-	return c.write(ctx, func(w *writing) error {
-		v, err := w.tx.Version(c.Secret.ID, w.run.Version)
-		if err != nil {
-			return fmt.Errorf("read pending version: %w", err)
-		}
-		if w.run.State == lockstep.RunQueued {
-			if err := w.signal(lockstep.SignalCreated, w.facts()); err != nil {
-				return err
-			}
-			w.run.Base = base
-		}
-		v.Sealed, v.Account, v.MaybeLive = sealed, account, true
-		facts := w.facts()
-		if facts.OnIdleAccount, err = w.onIdleAccount(account); err != nil {
+// (two accounts) the value is for AWSCURRENT's own account; *Waiting (the claim
+// is over, the Job in the outbox) while the admin's own Run is at the target.
+func (c *Claim) Created(ctx context.Context, p Pending) error {
+	var wait *Waiting
+	err := c.write(ctx, func(w *writing) (err error) {
+		if wait, err = waitForAdmin(w.tx, w.book.Now, p.Admin); err != nil {
 			return err
 		}
-		if err := w.signal(lockstep.SignalSetBegins, facts); err != nil {
-			return err
+		if wait != nil {
+			return w.putAside(wait)
 		}
-		w.run.Doubt = true
-		if err := w.tx.SaveVersion(v); err != nil {
-			return fmt.Errorf("save pending value: %w", err)
-		}
-		return w.next(lockstep.StepSet)
+		return w.created(p)
 	})
+	if err == nil && wait != nil {
+		err = wait
+	}
+	return err
+}
+
+// putAside ends the claim of a Run that has to wait.
+func (w *writing) putAside(wait *Waiting) error {
+	if err := w.failed(&lockstep.TargetError{Outcome: lockstep.NotApplied, Err: wait}); err != nil {
+		return err
+	}
+	return park(w.tx, w.book, &parking{run: w.run, wait: wait, lease: w.claim.Lease()})
+}
+
+func (w *writing) created(p Pending) error {
+	v, err := w.tx.Version(w.claim.Secret.ID, w.run.Version)
+	if err != nil {
+		return fmt.Errorf("read pending version: %w", err)
+	}
+	if w.run.State == lockstep.RunQueued {
+		if err := w.signal(lockstep.SignalCreated, w.facts()); err != nil {
+			return err
+		}
+		w.run.Base = p.Base
+	}
+	v.Sealed, v.Account, v.MaybeLive = p.Sealed, p.Account, true
+	facts := w.facts()
+	if facts.OnIdleAccount, err = w.onIdleAccount(p.Account); err != nil {
+		return err
+	}
+	if err := w.signal(lockstep.SignalSetBegins, facts); err != nil {
+		return err
+	}
+	w.run.Doubt = true
+	if err := w.tx.SaveVersion(v); err != nil {
+		return fmt.Errorf("save pending value: %w", err)
+	}
+	return w.next(lockstep.StepSet)
 }
 
 // onIdleAccount tells whether an account is not AWSCURRENT's.
@@ -225,6 +302,7 @@ func (c *Claim) Finish(ctx context.Context) error {
 		if err := w.book.Finish(w.run, c.Lease()); err != nil {
 			return err
 		}
+		w.book.Secret.Unverified = false // the value that is AWSCURRENT now has just logged in
 		if err := w.done(); err != nil {
 			return err
 		}
@@ -249,8 +327,13 @@ func (c *Claim) TestDone(ctx context.Context) error {
 }
 
 // RefusedValue keeps the refused value aside and stores another; set begins
-// again.
+// again. The refusal must be the target's own word (NotApplied): a value that
+// may have been applied is never replaced. Errors: ErrInvalid if it is not,
+// ErrConflict if the Run was stopped or AWSCURRENT is no longer base.
 func (c *Claim) RefusedValue(ctx context.Context, te *lockstep.TargetError, sealed *lockstep.Sealed) error {
+	if te.Outcome != lockstep.NotApplied {
+		return fmt.Errorf("replace refused value: outcome is %s: %w", te.Outcome, lockstep.ErrInvalid)
+	}
 	return c.write(ctx, func(w *writing) error {
 		v, err := w.tx.Version(c.Secret.ID, w.run.Version)
 		if err != nil {
@@ -283,26 +366,4 @@ func (w *writing) release() error {
 		return fmt.Errorf("release slot: %w", err)
 	}
 	return nil
-}
-
-// Release frees the slot where nothing else is to be written.
-func (c *Claim) Release(ctx context.Context) error {
-	return c.service.store.Update(ctx, func(tx store.Tx) error { return tx.ReleaseSlot(c.Lease()) })
-}
-
-// backoff is the pause before try n (from 1): 1 s doubled up to a minute, and
-// up to a quarter shorter, differently for each Run.
-func backoff(run lockstep.RunID, n int) time.Duration {
-	d := time.Second << min(n-1, 6)
-	d = min(d, time.Minute)
-	return d - d/4*time.Duration(spread(string(run), n))/256
-}
-
-// spread is a number from 0 to 255 that differs between Runs and tries.
-func spread(s string, n int) uint8 {
-	h := uint32(2166136261)
-	for _, c := range []byte(s) {
-		h = (h ^ uint32(c)) * 16777619
-	}
-	return uint8((h ^ uint32(n)*2654435761) >> 24) // #nosec G115 -- a hash, cut on purpose
 }

@@ -4,15 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"lockstep"
 	"lockstep/store"
 )
-
-// verifyAgain is the pause before a Secret that could not be verified is
-// looked at again.
-const verifyAgain = time.Minute
 
 // ClaimVerify takes the slot to see whether AWSCURRENT logs in; never while a
 // Run is open, since the Run will see to it.
@@ -39,11 +34,12 @@ func (s *Service) ClaimVerify(ctx context.Context, id lockstep.SecretID, holder 
 		if run != nil || !secret.Unverified || secret.Deleted() || !secret.RotationEnabled() {
 			return ErrEnded
 		}
-		lease, err := claimSlot(tx, id, holder, s.lease)
+		lease, err := s.take(tx, id, holder)
 		if err != nil {
 			return err
 		}
-		claim = &Claim{Secret: secret, Version: b.Stages[lockstep.Current], Traits: traits, Resumed: true, service: s, lease: lease}
+		claim = newClaim(s, secret, traits, lease)
+		claim.Version, claim.Resumed = b.Stages[lockstep.Current], true
 		return nil
 	})
 	return claim, err
@@ -70,19 +66,26 @@ func (c *Claim) Verified(ctx context.Context, repaired string) error {
 }
 
 // VerifyFailed writes down that AWSCURRENT could be neither seen to log in nor
-// set again, and asks for another look.
-func (c *Claim) VerifyFailed(ctx context.Context, te *lockstep.TargetError) error {
+// set again, and asks for another look. Tries counts the looks before this one;
+// the Job carries it.
+func (c *Claim) VerifyFailed(ctx context.Context, te *lockstep.TargetError, tries int) error {
+	c.mayLand = c.mayLand || te.Outcome == lockstep.Unknown
+	tries++
 	return c.write(ctx, func(w *writing) error {
-		job := store.Job{Kind: store.JobVerify, Version: c.Version, DueAt: w.book.Now.Add(verifyAgain)}
+		pause := backoff(lockstep.RunID(c.Version), tries, longestChore)
+		job := store.Job{Kind: store.JobVerify, Version: c.Version, DueAt: w.book.Now.Add(pause), Seq: tries}
 		if err := w.book.AddJob(job); err != nil {
 			return err
 		}
+		if !loud(tries) {
+			return w.leave()
+		}
 		err := w.book.Emit(lockstep.EventDrift, lockstep.EventData{
-			VersionID: c.Version, Step: lockstep.StepVerify, Reason: te.Error(), Hint: te.Hint,
+			VersionID: c.Version, Step: lockstep.StepVerify, Attempt: tries, Reason: te.Error(), Hint: te.Hint,
 		})
-		if err != nil || te.Outcome == lockstep.Unknown {
+		if err != nil {
 			return err
 		}
-		return w.release()
+		return w.leave()
 	})
 }

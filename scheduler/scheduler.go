@@ -11,6 +11,7 @@ package scheduler
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -69,10 +70,11 @@ func New(cfg Config) (*Scheduler, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &Scheduler{cfg: cfg, cron: cron.New()}
+	// A Task that is still at work is not started again beside itself.
+	s := &Scheduler{cfg: cfg, cron: cron.New(cron.WithChain(cron.SkipIfStillRunning(cron.DiscardLogger)))}
 	for _, task := range cfg.Tasks {
 		if _, err := cron.ParseStandard(task.Spec); err != nil {
-			return nil, err
+			return nil, fmt.Errorf("task %s: read %q: %w", task.Name, task.Spec, err)
 		}
 	}
 	return s, nil
@@ -88,7 +90,7 @@ func (s *Scheduler) Start(ctx context.Context) error {
 			}
 		})
 		if err != nil {
-			return err
+			return fmt.Errorf("task %s: %w", task.Name, err)
 		}
 	}
 	s.cron.Start()

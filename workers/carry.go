@@ -19,12 +19,17 @@ import (
 // store.
 var errSettled = errors.New("settled")
 
+// errAgain means that the Run is in another state now: look at it anew.
+var errAgain = errors.New("look again")
+
 // carrier carries one claim.
 type carrier struct {
 	pool    *Pool
 	claim   *runs.Claim
 	rotator rotators.Rotator
 	values  keeper.EngineValues
+	// refused counts the values that the target refused in this claim.
+	refused int
 	// callEnds is when the present call to the target must be over, in unix
 	// nanoseconds; the heartbeat stops some time after it.
 	callEnds atomic.Int64
@@ -38,22 +43,37 @@ func (p *Pool) run(ctx context.Context, id lockstep.RunID, holder string) error 
 		return err
 	}
 	c := p.carrier(claim)
-	ctx, stop := c.heartbeat(ctx)
+	live, stop := c.heartbeat(ctx)
 	defer stop()
 	for {
-		err := c.advance(ctx)
+		err := c.advance(live)
+		if errors.Is(err, lockstep.ErrConflict) {
+			err = c.overtaken(live)
+		}
+		var waiting *runs.Waiting
 		switch {
+		case err == nil, errors.Is(err, errAgain):
 		case errors.Is(err, errSettled):
 			return nil
-		case errors.Is(err, lockstep.ErrConflict):
-			err = c.overtaken(ctx)
-			if errors.Is(err, errSettled) {
-				return nil
-			}
-		}
-		if err != nil {
+		case errors.Is(err, runs.ErrEnded), errors.As(err, &waiting):
+			return err
+		default:
+			c.letGo(ctx)
 			return fmt.Errorf("carry run %s: %w", id, err)
 		}
+	}
+}
+
+// letGoTime bounds the release of a slot by a worker that gives up.
+const letGoTime = 2 * time.Second
+
+// letGo frees the slot of a claim that cannot go on, as far as that is safe,
+// so that the next one need not wait for the lease to run out.
+func (c *carrier) letGo(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), letGoTime)
+	defer cancel()
+	if err := c.claim.Release(ctx); err != nil {
+		c.log.WarnContext(ctx, "slot not released, its lease runs out", "error", err)
 	}
 }
 
@@ -99,10 +119,13 @@ func (c *carrier) advance(ctx context.Context) error {
 	if run.State != lockstep.RunUndo && run.Stop != lockstep.StopNone {
 		return c.decided(c.claim.Stop(ctx, run.Stop, run.StopReason))
 	}
+	if run.State == lockstep.RunUndo && !run.Doubt {
+		return c.undone(ctx, "") // every call is proven not to have been applied
+	}
 	if err := c.prepare(ctx); err != nil {
 		return err
 	}
-	switch run.State {
+	switch run.State { // prepare wrote nothing, or returned an error
 	case lockstep.RunQueued, lockstep.RunCreated:
 		if run.TestOnly {
 			return c.testOnly(ctx)
@@ -126,19 +149,20 @@ func (c *carrier) overtaken(ctx context.Context) error {
 	return c.decided(c.claim.Stop(ctx, lockstep.StopSuperseded, "AWSCURRENT was moved by hand while the run was under way"))
 }
 
-// decided goes on, or settles, as the engine decided.
+// decided looks at the Run anew, or settles, as the engine decided. It never
+// returns nil: what was under way is over.
 func (c *carrier) decided(d runs.Decision, err error) error {
 	if err != nil {
 		return err
 	}
 	if d == runs.Undo {
-		return nil
+		return errAgain
 	}
 	return errSettled
 }
 
 // prepare finds the rotator and opens the values, anew for each advance, since
-// hands may move labels at any time.
+// hands may move labels at any time. An error means that the advance is over.
 func (c *carrier) prepare(ctx context.Context) error {
 	rotation := c.claim.Secret.Rotation
 	if rotation == nil {
@@ -154,11 +178,31 @@ func (c *carrier) prepare(ctx context.Context) error {
 		pending = c.claim.Run.Version
 	}
 	c.values, err = c.pool.cfg.Vault.EngineValues(ctx, c.claim.Secret.ID, pending)
-	if errors.Is(err, lockstep.ErrNotFound) {
-		return c.fail(ctx, permanent(err, "create that secret, or correct masterarn in the value"))
-	}
 	if err != nil {
-		return fmt.Errorf("open values: %w", err)
+		return c.unopened(ctx, fmt.Errorf("open values: %w", err))
+	}
+	return nil
+}
+
+// unopened is what follows when values cannot be opened or sealed. What a retry
+// or a person can mend is a failure of the Step, told and counted; if only the
+// store is away, nothing can be written down anyhow.
+func (c *carrier) unopened(ctx context.Context, err error) error {
+	if te := keyFault(err); te != nil {
+		return c.fail(ctx, te)
+	}
+	return err
+}
+
+// keyFault reads an error of the vault; nil if it is the store's.
+func keyFault(err error) *lockstep.TargetError {
+	switch {
+	case errors.Is(err, lockstep.ErrSealed):
+		return &lockstep.TargetError{Outcome: lockstep.NotApplied, Hint: "bring the root key back", Err: err}
+	case errors.Is(err, lockstep.ErrNotFound):
+		return permanent(err, "create what is missing, or correct masterarn in the value")
+	case errors.Is(err, lockstep.ErrState), errors.Is(err, lockstep.ErrDecrypt), errors.Is(err, lockstep.ErrInvalid):
+		return permanent(err, "see that the secret's key is enabled and the store undamaged")
 	}
 	return nil
 }
@@ -168,8 +212,9 @@ func permanent(err error, hint string) *lockstep.TargetError {
 	return &lockstep.TargetError{Outcome: lockstep.NotApplied, Fault: lockstep.FaultPermanent, Hint: hint, Err: err}
 }
 
-// fail writes down that the open Step failed.
+// fail writes down that the open Step failed. It never returns nil.
 func (c *carrier) fail(ctx context.Context, te *lockstep.TargetError) error {
+	te = c.excused(ctx, te)
 	c.log.WarnContext(ctx, "step failed", "state", c.claim.Run.State, "outcome", te.Outcome.String(), "error", te.Error(), "hint", te.Hint)
 	if c.claim.Run.State == lockstep.RunUndo {
 		if err := c.claim.UndoFailed(ctx, te); err != nil {
@@ -178,6 +223,28 @@ func (c *carrier) fail(ctx context.Context, te *lockstep.TargetError) error {
 		return errSettled
 	}
 	return c.decided(c.claim.Failed(ctx, te))
+}
+
+// excused takes a permanent failure for a passing one if the admin's credential
+// was changed, or is being changed, since it was opened: the next try opens it
+// anew.
+func (c *carrier) excused(ctx context.Context, te *lockstep.TargetError) *lockstep.TargetError {
+	if te.Fault != lockstep.FaultPermanent || c.values.AdminID == 0 {
+		return te
+	}
+	busy, err := c.claim.AdminBusy(ctx, c.values.AdminID)
+	if err != nil {
+		return te
+	}
+	if !busy {
+		now, err := c.pool.cfg.Vault.EngineValues(ctx, c.claim.Secret.ID, c.version())
+		if err != nil || now.Admin.Equal(c.values.Admin) {
+			return te
+		}
+	}
+	passing := *te
+	passing.Fault, passing.Hint = lockstep.FaultTransient, "the admin's credential is being rotated"
+	return &passing
 }
 
 // request is what the rotator is asked about now.

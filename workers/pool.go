@@ -172,7 +172,7 @@ func (p *Pool) work(ctx context.Context, job bus.JobMessage, holder string) erro
 	case store.JobRetire:
 		return p.retire(ctx, job.SecretID, job.Version, holder)
 	case store.JobVerify:
-		return p.verify(ctx, job.SecretID, holder)
+		return p.verify(ctx, job.SecretID, holder, job.Seq)
 	default:
 		return p.plan(ctx, job.SecretID, job.Plan)
 	}

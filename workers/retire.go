@@ -2,6 +2,7 @@ package workers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"lockstep"
@@ -16,25 +17,37 @@ func (p *Pool) retire(ctx context.Context, id lockstep.SecretID, version lockste
 		return err
 	}
 	c := p.carrier(claim)
-	ctx, stop := c.heartbeat(ctx)
+	live, stop := c.heartbeat(ctx)
 	defer stop()
-	if err := c.prepareAside(ctx); err != nil {
-		return claim.RetireFailed(ctx, lockstep.AsTargetError(err))
+	err = c.retireVersion(live)
+	if err != nil {
+		c.letGo(ctx)
+		return fmt.Errorf("retire version %s: %w", version, err)
 	}
-	if err := c.removeOld(ctx); err != nil {
-		te := lockstep.AsTargetError(err)
-		c.log.WarnContext(ctx, "old credential not removed", "version", version, "error", te.Error(), "hint", te.Hint)
-		return claim.RetireFailed(ctx, te)
-	}
-	if err := claim.Retired(ctx); err != nil {
-		return fmt.Errorf("note retirement: %w", err)
-	}
-	c.log.InfoContext(ctx, "old credential removed", "version", version)
 	return nil
 }
 
-// removeOld raises the marker, removes the old credential, and sees that
-// AWSCURRENT still logs in.
+// retireVersion removes the credential and writes down what came of it.
+func (c *carrier) retireVersion(ctx context.Context) error {
+	err := c.prepareAside(ctx)
+	if err == nil {
+		err = c.removeOld(ctx)
+	}
+	if err != nil {
+		te := lockstep.AsTargetError(err)
+		c.log.WarnContext(ctx, "old credential not removed", "version", c.claim.Version, "error", te.Error(), "hint", te.Hint)
+		return c.claim.RetireFailed(ctx, te)
+	}
+	if err := c.claim.Retired(ctx); err != nil {
+		return err
+	}
+	c.log.InfoContext(ctx, "old credential removed", "version", c.claim.Version)
+	return nil
+}
+
+// removeOld raises the marker, sees that AWSCURRENT logs in, removes the old
+// credential, and sees that AWSCURRENT still does. Without the first look, a
+// drifted AWSCURRENT would leave nothing that works.
 func (c *carrier) removeOld(ctx context.Context) error {
 	retirer, ok := c.rotator.(rotators.Retirer)
 	if !ok {
@@ -43,13 +56,16 @@ func (c *carrier) removeOld(ctx context.Context) error {
 	if err := c.raise(ctx); err != nil {
 		return err
 	}
+	if err := c.login(ctx, c.values.Current); verdict(err) != accepted {
+		return notChanged(err)
+	}
 	old := c.values.Pending // the Version that the claim is about
 	r := c.request()
 	r.Pending = lockstep.Value{}
 	if err := c.call(ctx, func(ctx context.Context) error { return retirer.Retire(ctx, r, old) }); err != nil {
 		return err
 	}
-	if err := c.login(ctx, c.values.Current); err != nil {
+	if err := c.login(ctx, c.values.Current); verdict(err) != accepted {
 		return notChanged(err)
 	}
 	return nil
@@ -66,6 +82,9 @@ func (c *carrier) prepareAside(ctx context.Context) error {
 		return permanent(err, "")
 	}
 	c.values, err = c.pool.cfg.Vault.EngineValues(ctx, c.claim.Secret.ID, c.claim.Version)
+	if te := keyFault(err); te != nil {
+		return te
+	}
 	if err != nil {
 		return &lockstep.TargetError{Outcome: lockstep.NotApplied, Err: fmt.Errorf("open values: %w", err)}
 	}
@@ -73,26 +92,41 @@ func (c *carrier) prepareAside(ctx context.Context) error {
 }
 
 // verify sees whether AWSCURRENT logs in, and sets it again if the target
-// refuses it. Labels stay where they are.
-func (p *Pool) verify(ctx context.Context, id lockstep.SecretID, holder string) error {
+// refuses it. Labels stay where they are. Tries counts the looks before.
+func (p *Pool) verify(ctx context.Context, id lockstep.SecretID, holder string, tries int) error {
 	claim, err := p.cfg.Engine.ClaimVerify(ctx, id, holder)
 	if err != nil {
 		return err
 	}
 	c := p.carrier(claim)
-	ctx, stop := c.heartbeat(ctx)
+	live, stop := c.heartbeat(ctx)
 	defer stop()
+	err = c.verifyNow(live, tries)
+	if err != nil {
+		c.letGo(ctx)
+	}
+	if errors.Is(err, lockstep.ErrConflict) {
+		return nil // AWSCURRENT was moved meanwhile, and with it came a new Job
+	}
+	if err != nil {
+		return fmt.Errorf("verify AWSCURRENT: %w", err)
+	}
+	return nil
+}
+
+// verifyNow looks and writes down what came of it.
+func (c *carrier) verifyNow(ctx context.Context, tries int) error {
 	repaired, err := c.verifyCurrent(ctx)
 	if err != nil {
 		te := lockstep.AsTargetError(err)
 		c.log.WarnContext(ctx, "AWSCURRENT is not verified", "error", te.Error(), "hint", te.Hint)
-		return claim.VerifyFailed(ctx, te)
+		return c.claim.VerifyFailed(ctx, te, tries)
 	}
 	note := ""
 	if repaired {
 		note = "the target refused AWSCURRENT; it was set there again"
 	}
-	return claim.Verified(ctx, note)
+	return c.claim.Verified(ctx, note)
 }
 
 func (c *carrier) verifyCurrent(ctx context.Context) (repaired bool, err error) {

@@ -7,9 +7,11 @@ import (
 
 	"lockstep"
 	"lockstep/rotators"
+	"lockstep/runs"
 )
 
-// maxRefused is how many values a target may refuse before the Run fails.
+// maxRefused is how many values a target may refuse within one claim before the
+// Run fails.
 const maxRefused = 3
 
 // create makes the pending value and stores it, before the target hears of it.
@@ -17,15 +19,29 @@ func (c *carrier) create(ctx context.Context) error {
 	if c.values.Current.IsZero() {
 		return c.fail(ctx, permanent(fmt.Errorf("secret has no AWSCURRENT value: %w", lockstep.ErrState), "put the present credential first"))
 	}
+	sealed, account, err := c.newValue(ctx)
+	if err != nil {
+		return err
+	}
+	return c.claim.Created(ctx, runs.Pending{
+		Base: c.values.CurrentID, Sealed: sealed, Account: account, Admin: c.values.AdminID,
+	})
+}
+
+// newValue makes a value and seals it for the Run's Version. An error means
+// that the advance is over.
+func (c *carrier) newValue(ctx context.Context) (*lockstep.Sealed, lockstep.AccountKey, error) {
 	value, err := c.makeValue(ctx)
 	if err != nil {
-		return c.fail(ctx, permanent(err, ""))
+		te := *lockstep.AsTargetError(err) // with the rotator's hint
+		te.Outcome, te.Fault = lockstep.NotApplied, lockstep.FaultPermanent
+		return nil, "", c.fail(ctx, &te)
 	}
 	sealed, account, err := c.pool.cfg.Vault.SealPending(ctx, c.claim.Secret, c.claim.Run.Version, value)
 	if err != nil {
-		return fmt.Errorf("seal pending value: %w", err)
+		return nil, "", c.unopened(ctx, fmt.Errorf("seal pending value: %w", err))
 	}
-	return c.claim.Created(ctx, c.values.CurrentID, sealed, account)
+	return sealed, account, nil
 }
 
 func (c *carrier) makeValue(ctx context.Context) (lockstep.Value, error) {
@@ -57,25 +73,23 @@ func (c *carrier) set(ctx context.Context) error {
 	if err == nil {
 		return c.claim.Applied(ctx)
 	}
-	te := lockstep.AsTargetError(err)
-	if te.Fault == lockstep.FaultRefusedValue && c.claim.Run.Attempts < maxRefused {
-		return c.replaceRefused(ctx, te)
+	te := *lockstep.AsTargetError(err)
+	if te.Fault != lockstep.FaultRefusedValue {
+		return c.fail(ctx, &te)
 	}
-	if te.Fault == lockstep.FaultRefusedValue {
-		te.Fault = lockstep.FaultPermanent
+	if te.Outcome == lockstep.NotApplied && c.refused < maxRefused {
+		return c.replaceRefused(ctx, &te)
 	}
-	return c.fail(ctx, te)
+	te.Fault = lockstep.FaultPermanent
+	return c.fail(ctx, &te)
 }
 
 func (c *carrier) replaceRefused(ctx context.Context, te *lockstep.TargetError) error {
+	c.refused++
 	c.log.InfoContext(ctx, "target refused the value, making another", "error", te.Error())
-	value, err := c.makeValue(ctx)
+	sealed, _, err := c.newValue(ctx)
 	if err != nil {
-		return c.fail(ctx, permanent(err, ""))
-	}
-	sealed, _, err := c.pool.cfg.Vault.SealPending(ctx, c.claim.Secret, c.claim.Run.Version, value)
-	if err != nil {
-		return fmt.Errorf("seal pending value: %w", err)
+		return err
 	}
 	return c.claim.RefusedValue(ctx, te, sealed)
 }
@@ -100,7 +114,7 @@ func (c *carrier) probe(ctx context.Context) (applied bool, err error) {
 }
 
 // noVerdict settles a claim whose target could not be asked: nothing was
-// changed by it, and nothing is concluded.
+// changed by it, and nothing is concluded. It never returns nil.
 func (c *carrier) noVerdict(ctx context.Context, err error) error {
 	te := *lockstep.AsTargetError(err)
 	te.Outcome, te.Fault = lockstep.NotApplied, lockstep.FaultTransient
@@ -108,24 +122,32 @@ func (c *carrier) noVerdict(ctx context.Context, err error) error {
 }
 
 // raise raises the marker at the target, where this rotator and this login can.
+// If a higher one stands there (the store was restored from a backup), the
+// slot's fence is raised above it, and the marker once more.
 func (c *carrier) raise(ctx context.Context) error {
 	fencer, ok := c.rotator.(rotators.Fencer)
 	if !ok {
 		return nil
 	}
-	var held uint64
-	err := c.call(ctx, func(ctx context.Context) error {
-		var err error
-		held, err = fencer.Raise(ctx, c.request())
-		return err
-	})
+	held, err := c.raiseOnce(ctx, fencer)
+	if err == nil && held > c.claim.Lease().Fence {
+		if err := c.claim.RaiseFence(ctx, held); err != nil {
+			return err
+		}
+		_, err = c.raiseOnce(ctx, fencer)
+	}
 	if err != nil && lockstep.AsTargetError(err).Fault == lockstep.FaultPermanent {
 		return nil // no means to keep a marker: NOT-AFTER, which has passed, stands alone
 	}
-	if err == nil && held > c.claim.Lease().Fence {
-		return c.claim.RaiseFence(ctx, held)
-	}
 	return err
+}
+
+func (c *carrier) raiseOnce(ctx context.Context, fencer rotators.Fencer) (held uint64, err error) {
+	err = c.call(ctx, func(ctx context.Context) error {
+		held, err = fencer.Raise(ctx, c.request())
+		return err
+	})
+	return held, err
 }
 
 type loginVerdict int
@@ -137,7 +159,8 @@ const (
 )
 
 // verdict reads the result of a login. One that works but fails a permission
-// probe is accepted: the target does know the value.
+// probe is accepted: the target does know the value. One that could not be
+// tried, since the value is malformed, is no verdict.
 func verdict(err error) loginVerdict {
 	if err == nil {
 		return accepted
@@ -150,12 +173,24 @@ func verdict(err error) loginVerdict {
 	case lockstep.FaultRefusedLogin:
 		return refused
 	case lockstep.FaultPermanent:
-		return accepted
+		if !errors.Is(err, lockstep.ErrInvalid) {
+			return accepted
+		}
 	}
 	return noAnswer
 }
 
+// login tests a value at the target. A value that the rotator cannot read has
+// no verdict: nobody has tried it, whatever Test calls that.
 func (c *carrier) login(ctx context.Context, v lockstep.Value) error {
+	if id, ok := c.rotator.(rotators.Identifier); ok {
+		if _, err := id.Account(v); err != nil {
+			return &lockstep.TargetError{
+				Outcome: lockstep.NotApplied, Fault: lockstep.FaultPermanent,
+				Hint: "put a value that the rotator can read", Err: fmt.Errorf("log in: %w", err),
+			}
+		}
+	}
 	return c.call(ctx, func(ctx context.Context) error { return c.rotator.Test(ctx, c.request(), v) })
 }
 
@@ -164,6 +199,9 @@ func (c *carrier) test(ctx context.Context) error {
 	if c.claim.Resumed {
 		if err := c.claim.Begin(ctx, lockstep.StepTest); err != nil {
 			return err
+		}
+		if err := c.raise(ctx); err != nil {
+			return c.noVerdict(ctx, err)
 		}
 		c.claim.Resumed = false
 	}

@@ -11,9 +11,6 @@ import (
 // undo rolls a Run back: afterwards AWSCURRENT logs in, and the pending value
 // is dead at the target.
 func (c *carrier) undo(ctx context.Context) error {
-	if !c.claim.Run.Doubt {
-		return c.undone(ctx, "") // every call is proven not to have been applied
-	}
 	if err := c.claim.Begin(ctx, lockstep.StepUndo); err != nil {
 		return err
 	}
@@ -24,6 +21,9 @@ func (c *carrier) undo(ctx context.Context) error {
 		return c.fail(ctx, lockstep.AsTargetError(err))
 	}
 	if _, err := c.restoreCurrent(ctx); err != nil {
+		return c.fail(ctx, lockstep.AsTargetError(err))
+	}
+	if err := c.pendingDead(ctx); err != nil {
 		return c.fail(ctx, lockstep.AsTargetError(err))
 	}
 	return c.undone(ctx, c.values.CurrentID)
@@ -45,8 +45,9 @@ func (c *carrier) removePending(ctx context.Context) error {
 	if !ok || !c.claim.Traits.Retires() || c.values.Pending.IsZero() || c.onCurrentAccount() {
 		return nil
 	}
-	pending := c.values.Pending
-	err := c.call(ctx, func(ctx context.Context) error { return retirer.Retire(ctx, c.request(), pending) })
+	pending, r := c.values.Pending, c.request()
+	r.Pending = lockstep.Value{}
+	err := c.call(ctx, func(ctx context.Context) error { return retirer.Retire(ctx, r, pending) })
 	if err == nil || lockstep.AsTargetError(err).Outcome == lockstep.Unknown {
 		return err
 	}
@@ -56,6 +57,30 @@ func (c *carrier) removePending(ctx context.Context) error {
 		return nil
 	}
 	return err
+}
+
+// pendingDead makes sure of a value that overwrote another: that AWSCURRENT logs
+// in proves the pending one dead only if both are of one Account. A hand may
+// have put an AWSCURRENT for another account, or another server.
+func (c *carrier) pendingDead(ctx context.Context) error {
+	if _, ok := c.rotator.(rotators.Identifier); !ok {
+		return nil // one place at the target, which AWSCURRENT has
+	}
+	if c.claim.Traits.Retires() || c.values.Pending.IsZero() || c.onCurrentAccount() {
+		return nil
+	}
+	err := c.login(ctx, c.values.Pending)
+	switch verdict(err) {
+	case refused:
+		return nil
+	case noAnswer:
+		return notChanged(err)
+	}
+	return &lockstep.TargetError{
+		Outcome: lockstep.NotApplied, Fault: lockstep.FaultPermanent,
+		Hint: "put an AWSCURRENT for that account, or change its password at the target",
+		Err:  fmt.Errorf("the value of this run still logs in, and AWSCURRENT names another account: %w", lockstep.ErrState),
+	}
 }
 
 // onCurrentAccount tells whether pending logs in as the account of AWSCURRENT.

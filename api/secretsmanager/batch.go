@@ -56,6 +56,14 @@ func (s *Service) batchGet(ctx context.Context, r *request, in *batchInput) (any
 	if err := s.mayOn(ctx, r, "*"); err != nil {
 		return nil, err
 	}
+	if len(in.Filters) > 0 {
+		// To choose by filter is to list.
+		list := &request{Call: r.Call}
+		list.Action = "ListSecrets"
+		if err := s.mayOn(ctx, list, "*"); err != nil {
+			return nil, err
+		}
+	}
 	ids := in.SecretIDList
 	out := batchOutput{SecretValues: []getOutput{}, Errors: []batchError{}}
 	if len(in.Filters) > 0 {
@@ -83,17 +91,17 @@ func (s *Service) batchGet(ctx context.Context, r *request, in *batchInput) (any
 // fails only where the server does.
 func (s *Service) batchOne(ctx context.Context, r *request, id string, out *batchOutput) error {
 	const action = "GetSecretValue"
+	one := &request{Call: r.Call, asked: id, keys: (&getInput{}).keys()}
+	one.Action = action
 	err := checkSecretID(&id)
 	if err == nil {
 		var got keeper.GetOutput
-		got, err = s.keeper.Get(ctx, s.refFor(ctx, r, id, action), keeper.GetInput{})
+		got, err = s.keeper.Get(ctx, s.refFor(ctx, one, id, action), keeper.GetInput{})
 		if err == nil {
 			out.SecretValues = append(out.SecretValues, reveal(got))
 			return nil
 		}
 	}
-	one := &request{Call: r.Call, asked: id}
-	one.Action = action
 	told := answer(s.veil(ctx, one, err), action)
 	var item *awsjson.Error
 	if !errors.As(told, &item) {

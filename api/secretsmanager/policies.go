@@ -8,6 +8,7 @@ import (
 	"lockstep/api/awsjson"
 	"lockstep/auth"
 	"lockstep/auth/policy"
+	"lockstep/keeper"
 )
 
 type putPolicyInput struct {
@@ -43,7 +44,7 @@ func (s *Service) putPolicy(ctx context.Context, r *request, in *putPolicyInput)
 		if err := may(sec); err != nil {
 			return err
 		}
-		return keepsOwner(parsed, sec)
+		return s.keepsOwner(r, parsed, sec)
 	}
 	d, err := s.keeper.PutPolicy(ctx, ref, *in.ResourcePolicy)
 	if err != nil {
@@ -53,17 +54,17 @@ func (s *Service) putPolicy(ctx context.Context, r *request, in *putPolicyInput)
 }
 
 // keepsOwner refuses a policy after which not even the account's root user
-// could put another one.
-func keepsOwner(p *policy.Policy, sec *lockstep.Secret) error {
-	owner := policy.Request{
-		Principal: policy.Principal{Kind: policy.Root, ARN: auth.RootARN(sec.Account), Account: string(sec.Account), ID: string(sec.Account)},
-		Action:    TargetPrefix + ":PutResourcePolicy", Resource: string(sec.ARN),
+// could put another one from where the caller is.
+func (s *Service) keepsOwner(r *request, p *policy.Policy, sec *lockstep.Secret) error {
+	owner := r.Caller
+	owner.Principal = auth.Principal{ARN: auth.RootARN(sec.Account), Account: sec.Account}
+	const action = TargetPrefix + ":PutResourcePolicy"
+	by, locked := s.guard.LocksOut(auth.Question{Caller: owner, Action: action, Resource: string(sec.ARN), Secret: sec}, p)
+	if !locked {
+		return nil
 	}
-	if by, locked := p.LocksOut(owner, policy.ResourceAdds); locked {
-		return lockstep.Refuse(lockstep.ErrInvalid,
-			"This resource policy would lock the owner of the secret out: %s denies the root user %s.", by.Statement, owner.Action)
-	}
-	return nil
+	return lockstep.Refuse(lockstep.ErrInvalid,
+		"This resource policy would lock the owner of the secret out: %s denies the root user %s.", by, action)
 }
 
 type getPolicyInput struct {
@@ -81,6 +82,9 @@ func (s *Service) getPolicy(ctx context.Context, r *request, in *getPolicyInput)
 	d, err := s.keeper.Describe(ctx, s.ref(ctx, r, in.SecretID))
 	if err != nil {
 		return nil, err
+	}
+	if d.Secret.Deleted() {
+		return nil, keeper.ErrMarkedForDeletion // Terraform takes this for "gone"
 	}
 	return policyOutput{named(d.Secret), d.Secret.ResourcePolicy}, nil
 }

@@ -21,6 +21,7 @@ import (
 	"lockstep"
 	"lockstep/api/awsjson"
 	"lockstep/auth"
+	"lockstep/auth/policy"
 	"lockstep/keeper"
 	"lockstep/runs"
 	"lockstep/store"
@@ -76,6 +77,9 @@ type Rotations interface {
 // Guard says whether a caller may do something; auth.Guard does.
 type Guard interface {
 	Authorize(ctx context.Context, q auth.Question) error
+	// LocksOut tells whether the caller could not do it if that were the
+	// Secret's policy, and by which statement.
+	LocksOut(q auth.Question, p *policy.Policy) (policy.StatementRef, bool)
 }
 
 // Config is what a Service needs.
@@ -145,6 +149,8 @@ type request struct {
 	awsjson.Call
 	// asked is the SecretId that the action is about.
 	asked string
+	// keys are the condition keys that the input gives.
+	keys []auth.Key
 }
 
 // action reads, checks and carries out one operation.
@@ -165,6 +171,9 @@ func with[I any, P checked[I]](do func(*Service, context.Context, *request, *I) 
 		}
 		if err := P(in).check(); err != nil {
 			return nil, err
+		}
+		if k, ok := any(in).(keyed); ok {
+			r.keys = k.keys()
 		}
 		return do(s, ctx, r, in)
 	}
@@ -210,13 +219,16 @@ func (s *Service) refFor(ctx context.Context, r *request, id, action string) kee
 	return keeper.Ref{Owner: r.Caller.Owner(), ID: id, Allow: func(sec *lockstep.Secret) error {
 		return s.guard.Authorize(ctx, auth.Question{
 			Caller: r.Caller, Action: TargetPrefix + ":" + action, Resource: string(sec.ARN), Secret: sec,
+			Named: arnFor(r.Caller, id), Keys: r.keys,
 		})
 	}}
 }
 
 // mayOn asks about a resource that is no existing Secret.
 func (s *Service) mayOn(ctx context.Context, r *request, resource string) error {
-	return s.guard.Authorize(ctx, auth.Question{Caller: r.Caller, Action: TargetPrefix + ":" + r.Action, Resource: resource})
+	return s.guard.Authorize(ctx, auth.Question{
+		Caller: r.Caller, Action: TargetPrefix + ":" + r.Action, Resource: resource, Keys: r.keys,
+	})
 }
 
 // veil keeps who may not touch a name from learning that nothing has it.

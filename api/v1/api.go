@@ -1,5 +1,6 @@
-// Package v1 is Lockstep's own API for what AWS's has no words for: runs and
-// their steps, schedules with all their settings, dry runs, events, checks. It
+// Package v1 is Lockstep's own API for what AWS Secrets Manager has no words
+// for: runs and their steps, schedules with all their settings, dry runs,
+// events, checks; users, groups, roles, policies and access keys. It
 // is REST with JSON: durations are text ("90s", "1h30m"), times RFC 3339 in
 // UTC, what is not set is left out. Package api has verified the signature
 // before a request comes here.
@@ -61,6 +62,63 @@ type Guard interface {
 	Authorize(ctx context.Context, q auth.Question) error
 }
 
+// Users manages users and their access keys; auth.Identities does.
+type Users interface {
+	CreateUser(ctx context.Context, spec auth.UserSpec) error
+	ChangeUser(ctx context.Context, spec auth.UserSpec) error
+	DeleteUser(ctx context.Context, account lockstep.AccountID, name string) error
+	Users(ctx context.Context, q store.NameQuery) ([]*store.User, error)
+	User(ctx context.Context, account lockstep.AccountID, name string) (auth.UserDetails, error)
+}
+
+// AccessKeys manages the access keys of users; auth.Identities does.
+type AccessKeys interface {
+	CreateKey(ctx context.Context, home store.Owner, user string) (auth.Credentials, error)
+	Key(ctx context.Context, account lockstep.AccountID, id string) (*store.AccessKey, error)
+	EnableKey(ctx context.Context, account lockstep.AccountID, id string) error
+	DisableKey(ctx context.Context, account lockstep.AccountID, id string) error
+	DeleteKey(ctx context.Context, account lockstep.AccountID, id string) error
+}
+
+// Groups manages groups and who is in them; auth.Identities does.
+type Groups interface {
+	CreateGroup(ctx context.Context, account lockstep.AccountID, name string) error
+	DeleteGroup(ctx context.Context, account lockstep.AccountID, name string) error
+	Groups(ctx context.Context, q store.NameQuery) ([]*store.Group, error)
+	Group(ctx context.Context, account lockstep.AccountID, name string) (auth.GroupDetails, error)
+	AddMember(ctx context.Context, account lockstep.AccountID, group, user string) error
+	RemoveMember(ctx context.Context, account lockstep.AccountID, group, user string) error
+}
+
+// Roles manages roles; auth.Identities does.
+type Roles interface {
+	CreateRole(ctx context.Context, spec auth.RoleSpec) error
+	ChangeRole(ctx context.Context, spec auth.RoleSpec) error
+	DeleteRole(ctx context.Context, account lockstep.AccountID, name string) error
+	Roles(ctx context.Context, q store.NameQuery) ([]*store.Role, error)
+	Role(ctx context.Context, account lockstep.AccountID, name string) (auth.RoleDetails, error)
+}
+
+// Policies manages policies and what they hang on; auth.Identities does.
+type Policies interface {
+	CreatePolicy(ctx context.Context, spec auth.PolicySpec) error
+	ChangePolicy(ctx context.Context, spec auth.PolicySpec) error
+	DeletePolicy(ctx context.Context, account lockstep.AccountID, name string) error
+	Policies(ctx context.Context, q store.NameQuery) ([]*store.Policy, error)
+	Policy(ctx context.Context, account lockstep.AccountID, name string) (auth.PolicyDetails, error)
+	Attach(ctx context.Context, a auth.Attachment) error
+	Detach(ctx context.Context, a auth.Attachment) error
+}
+
+// Identities is all that the API needs of auth.Identities.
+type Identities interface {
+	Users
+	AccessKeys
+	Groups
+	Roles
+	Policies
+}
+
 // Status is what the server says of itself.
 type Status struct {
 	// Version of the program.
@@ -78,7 +136,11 @@ type Config struct {
 	Rotations Rotations
 	Changes   Changes
 	Guard     Guard
-	Status    Status
+	// Identities manages who there is.
+	Identities Identities
+	// Home is the region whose default master key seals access keys.
+	Home   lockstep.Region
+	Status Status
 }
 
 // API answers the requests under /v1. It is safe for concurrent use.
@@ -89,7 +151,8 @@ type API struct {
 
 // New makes an API. Errors: ErrInvalid if a required field is missing.
 func New(c Config) (*API, error) {
-	if c.Secrets == nil || c.History == nil || c.Rotations == nil || c.Changes == nil || c.Guard == nil {
+	if c.Secrets == nil || c.History == nil || c.Rotations == nil || c.Changes == nil || c.Guard == nil ||
+		c.Identities == nil || c.Home == "" {
 		return nil, fmt.Errorf("v1 config: everything but Status is required: %w", lockstep.ErrInvalid)
 	}
 	return &API{config: c, routes: routes()}, nil
@@ -104,7 +167,9 @@ type route struct {
 	handle  func(*API, context.Context, call) (any, error)
 }
 
-func routes() []route {
+func routes() []route { return append(ownRoutes(), identityRoutes()...) }
+
+func ownRoutes() []route {
 	return []route{
 		{http.MethodGet, "/v1/runs", "ListRuns", http.StatusOK, (*API).listRuns},
 		{http.MethodGet, "/v1/runs/{id}", "GetRun", http.StatusOK, (*API).getRun},
@@ -197,6 +262,7 @@ func (a *API) may(ctx context.Context, c call, s *lockstep.Secret) error {
 	q := auth.Question{Caller: c.caller, Action: c.action, Resource: "*", Secret: s}
 	if s != nil {
 		q.Resource = string(s.ARN)
+		q.Named = named(c)
 	}
 	return a.config.Guard.Authorize(ctx, q)
 }
@@ -206,15 +272,22 @@ func (a *API) veil(ctx context.Context, c call, err error) error {
 	if !errors.Is(err, keeper.ErrNoSecret) {
 		return err
 	}
-	resource := c.URL.Query().Get("secret")
-	if _, ok := lockstep.ParseSecretARN(resource); !ok {
-		resource = fmt.Sprintf("arn:aws:secretsmanager:%s:%s:secret:%s", c.caller.Region, c.caller.Account, resource)
-	}
+	resource := named(c)
 	denied := a.config.Guard.Authorize(ctx, auth.Question{Caller: c.caller, Action: c.action, Resource: resource})
 	if denied != nil {
 		return denied
 	}
 	return err
+}
+
+// named is the ARN of the Secret as far as the request gives it; empty if it
+// gives none.
+func named(c call) string {
+	given := c.URL.Query().Get("secret")
+	if _, ok := lockstep.ParseSecretARN(given); ok || given == "" {
+		return given
+	}
+	return fmt.Sprintf("arn:aws:secretsmanager:%s:%s:secret:%s", c.caller.Region, c.caller.Account, given)
 }
 
 // Error is what a client is told.

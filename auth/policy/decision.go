@@ -77,3 +77,10 @@ func (d Decision) policyName() (name, article string) {
 		return "identity-based policy", "an"
 	}
 }
+
+// About returns the decision with another name for the resource in its Message,
+// for example the one that the caller used.
+func (d Decision) About(resource string) Decision {
+	d.resource = resource
+	return d
+}

@@ -146,7 +146,7 @@ func (b *Binding) login(ctx context.Context, cc *pgx.ConnConfig, v *client.Versi
 	b.count(v.ID, 1)
 	own := cc.Config.Copy()
 	cred.apply(own)
-	pc, err := pgconn.ConnectConfig(ctx, own)
+	pc, err := logIn(ctx, own)
 	if err != nil {
 		b.count(v.ID, -1)
 		return fmt.Errorf("log in with version %s: %w", v.ID, err)

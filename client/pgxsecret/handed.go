@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -21,6 +22,10 @@ import (
 // greeting; from then on it is the connection itself.
 type handed struct {
 	net.Conn
+	// reader is what pgconn read the login from. After a slow write pgconn
+	// leaves a read of the connection behind in a goroutine of its own; that
+	// reader, and no other, gets to the bytes of it.
+	reader io.Reader
 	// version is what it logged in with.
 	version lockstep.VersionID
 	// onClose is called once.
@@ -37,13 +42,31 @@ type handed struct {
 	greeting []byte
 }
 
+// fresh is a connection just after its login, and its reader.
+type fresh struct {
+	*pgconn.PgConn
+	reader io.Reader
+}
+
+// logIn connects with a Config as pgconn does. It keeps the Config.
+func logIn(ctx context.Context, cfg *pgconn.Config) (fresh, error) {
+	var reader io.Reader
+	build := cfg.BuildFrontend
+	cfg.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend {
+		reader = r // of the last try, which is the one that counts
+		return build(r, w)
+	}
+	pc, err := pgconn.ConnectConfig(ctx, cfg)
+	return fresh{pc, reader}, err
+}
+
 // hand takes a connection out of pgconn's hands, just after its login.
-func hand(pc *pgconn.PgConn, version lockstep.VersionID) (*handed, *tls.Config, error) {
-	hc, err := pc.Hijack()
+func hand(f fresh, version lockstep.VersionID) (*handed, *tls.Config, error) {
+	hc, err := f.Hijack()
 	if err != nil {
 		return nil, nil, fmt.Errorf("take over connection: %w", err)
 	}
-	h := &handed{Conn: hc.Conn, version: version, startup: make([]byte, 0, 128), onClose: func() {}}
+	h := &handed{Conn: hc.Conn, reader: f.reader, version: version, startup: make([]byte, 0, 128), onClose: func() {}}
 	if hc.Frontend.ReadBufferLen() > 0 {
 		// The server had more to say and pgconn has read it: it would be lost.
 		return nil, nil, errors.Join(errChatty, h.Close())
@@ -101,7 +124,7 @@ func (h *handed) Write(p []byte) (int, error) {
 // Read replays the greeting first.
 func (h *handed) Read(p []byte) (int, error) {
 	if len(h.greeting) == 0 {
-		return h.Conn.Read(p)
+		return h.reader.Read(p)
 	}
 	n := copy(p, h.greeting)
 	h.greeting = h.greeting[n:]

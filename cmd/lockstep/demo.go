@@ -65,6 +65,7 @@ type demo struct {
 	dir      string
 	database *pgserver.Server
 	server   *exec.Cmd
+	exited   chan error
 	env      environment
 	client   *client.Client
 	app      *application
@@ -134,6 +135,8 @@ func (d *demo) startServer(ctx context.Context) error {
 	if err := d.server.Start(); err != nil {
 		return fmt.Errorf("start server: %w", err)
 	}
+	d.exited = make(chan error, 1)
+	go func() { d.exited <- d.server.Wait() }()
 	if err := d.waitServer(ctx); err != nil {
 		return err
 	}
@@ -158,6 +161,9 @@ func (d *demo) waitServer(ctx context.Context) error {
 			}
 		}
 		select {
+		case exit := <-d.exited:
+			d.exited <- exit
+			return fmt.Errorf("the server ended at once: %w\n%s", exit, d.serverLog())
 		case <-ctx.Done():
 			return fmt.Errorf("the server did not come up: %w\n%s", err, d.serverLog())
 		case <-tick.C:
@@ -283,9 +289,9 @@ func (d *demo) tidy(ctx context.Context) error {
 	if d.client != nil {
 		d.client.Close()
 	}
-	if d.server != nil && d.server.Process != nil {
+	if d.exited != nil {
 		_ = d.server.Process.Signal(syscall.SIGTERM)
-		if err := d.server.Wait(); err != nil {
+		if err := <-d.exited; err != nil {
 			errs = append(errs, fmt.Errorf("the server did not end well: %w\n%s", err, d.serverLog()))
 		}
 	}

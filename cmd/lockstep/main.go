@@ -97,7 +97,8 @@ Start a server with "lockstep serve"; then, in another shell,
 	t := &target{}
 	t.flags(root)
 	root.AddCommand(newServe(), newEnv(t), newVersion(),
-		newSecret(t), newRotate(t), newRuns(t), newSchedule(t), newWatch(t), newCheck(t), newDemo())
+		newSecret(t), newRotate(t), newRuns(t), newSchedule(t), newWatch(t), newCheck(t), newDemo(),
+		newUser(t), newGroup(t), newRole(t), newPolicy(t), newApply(t))
 	return root
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/netip"
 	"os"
 	"time"
 
@@ -31,6 +32,7 @@ type settings struct {
 	Account     string   `yaml:"account"`
 	Workers     int      `yaml:"workers"`
 	Lease       string   `yaml:"lease"`
+	Proxies     []string `yaml:"trusted-proxies"`
 	LogFormat   string   `yaml:"log-format"`
 	LogLevel    string   `yaml:"log-level"`
 }
@@ -65,6 +67,7 @@ SIGTERM drains and ends with exit code 0.`,
 	f.StringVar(&s.Account, "account", "000000000000", "account that owns everything")
 	f.IntVar(&s.Workers, "workers", 16, "rotations carried at once")
 	f.StringVar(&s.Lease, "lease", "10s", "how long a worker's claim lasts without a heartbeat")
+	f.StringSliceVar(&s.Proxies, "trusted-proxies", nil, "networks of reverse proxies whose X-Forwarded-… headers are believed (10.0.0.0/8)")
 	f.StringVar(&s.LogFormat, "log-format", "json", "json or text")
 	f.StringVar(&s.LogLevel, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&config, "config", "", "YAML file with these settings; flags outrank it")
@@ -92,7 +95,8 @@ func (s *settings) merge(flags *pflag.FlagSet, config string) error {
 		"min-interval": func() { s.MinInterval = given.MinInterval }, "regions": func() { s.Regions = given.Regions },
 		"account": func() { s.Account = given.Account }, "workers": func() { s.Workers = given.Workers },
 		"lease": func() { s.Lease = given.Lease }, "log-format": func() { s.LogFormat = given.LogFormat },
-		"log-level": func() { s.LogLevel = given.LogLevel },
+		"log-level":       func() { s.LogLevel = given.LogLevel },
+		"trusted-proxies": func() { s.Proxies = given.Proxies },
 	}
 	flags.Visit(func(f *pflag.Flag) {
 		if back := restore[f.Name]; back != nil {
@@ -127,6 +131,13 @@ func (s *settings) config(errOut io.Writer) (node.Config, error) {
 	}
 	for _, r := range s.Regions {
 		cfg.Regions = append(cfg.Regions, lockstep.Region(r))
+	}
+	for _, p := range s.Proxies {
+		network, err := netip.ParsePrefix(p)
+		if err != nil {
+			return node.Config{}, usagef("--trusted-proxies %q: a network such as 10.0.0.0/8", p)
+		}
+		cfg.TrustedProxies = append(cfg.TrustedProxies, network)
 	}
 	return cfg, nil
 }

@@ -140,11 +140,25 @@ func meet(from, to string) bool {
 	return a >= 0 && ((b >= 0 && a != b) || within(to, "store/sqlstore"))
 }
 
+// forTests tells whether a package exists for tests; these are named …test.
+func forTests(folder string) bool { return strings.HasSuffix(folder, "test") }
+
+func TestTestPackagesStayInTests(t *testing.T) {
+	for _, p := range list(t, "./...") {
+		from, _ := folderOf(p.ImportPath)
+		for _, path := range p.Imports {
+			if to, ours := folderOf(path); ours && forTests(to) && !forTests(from) {
+				t.Errorf("%s imports %s, which is for tests", from, to)
+			}
+		}
+	}
+}
+
 func TestOnlyTheWiringKnowsConcreteParts(t *testing.T) {
 	for _, p := range list(t, "./...") {
 		from, _ := folderOf(p.ImportPath)
 		for part, knowers := range concrete() {
-			if within(from, part) || slices.Contains(knowers, from) {
+			if forTests(from) || within(from, part) || slices.Contains(knowers, from) {
 				continue
 			}
 			if slices.ContainsFunc(p.Imports, func(path string) bool { to, ours := folderOf(path); return ours && within(to, part) }) {
@@ -157,7 +171,7 @@ func TestOnlyTheWiringKnowsConcreteParts(t *testing.T) {
 func TestTheClientPullsInLittle(t *testing.T) {
 	clients := slices.DeleteFunc(list(t, "./..."), func(p listed) bool {
 		folder, _ := folderOf(p.ImportPath)
-		return !within(folder, "client")
+		return !within(folder, "client") || forTests(folder)
 	})
 	for _, c := range clients {
 		for _, p := range list(t, "-deps", c.ImportPath) {

@@ -44,6 +44,7 @@ func rules() []rule {
 
 		// What applications import: nothing of the server.
 		{folder: "client", may: []string{"auth/sigv4"}},
+		{folder: "client/internal/clienttest", may: []string{everything}},
 
 		// Servers and certificates of our own, for the demo, tests and node.
 		{folder: "internal/localca"},
@@ -55,11 +56,12 @@ func rules() []rule {
 		{folder: "internal/fault", may: []string{"bus", "events", "rotators", "store"}},
 		{folder: "internal/archtest"},
 		{folder: "internal/doctest"},
-		{folder: "internal/servertest", may: []string{"auth"}},
+		{folder: "internal/servertest", may: []string{"auth", "client"}},
 
 		// The wiring.
 		{folder: "internal/node", may: []string{everything}},
 		{folder: "bench", may: []string{everything}},
+		{folder: "test"},
 		{folder: "cmd", may: []string{everything}},
 	}
 }

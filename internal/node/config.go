@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"net/url"
 	"path/filepath"
 	"regexp"
@@ -35,6 +36,9 @@ type Config struct {
 	Regions []lockstep.Region
 	// Account owns everything; default 000000000000.
 	Account lockstep.AccountID
+	// TrustedProxies are the networks whose X-Forwarded-For and
+	// X-Forwarded-Proto headers are believed; default none.
+	TrustedProxies []netip.Prefix
 	// Workers is how many Jobs are carried at once; default 16.
 	Workers int
 	// Lease is how long a claim lasts without a heartbeat, and how long a call

@@ -17,6 +17,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"lockstep"
@@ -44,10 +45,13 @@ type Node struct {
 	log  *slog.Logger
 	lock *os.File
 
-	store     store.Store
-	root      hsm.Key
-	keys      *keys.Service
-	registry  *rotators.Registry
+	store    store.Store
+	root     hsm.Key
+	keys     *keys.Service
+	registry *rotators.Registry
+	// targets are rotators that keep something open between calls.
+	targets   []interface{ Close() }
+	access    *access
 	keeper    *keeper.Keeper
 	runs      *runs.Service
 	ca        *localca.CA
@@ -64,7 +68,9 @@ type Node struct {
 	// of Start, which a signal cancels: work in hand is drained by Stop.
 	life    context.Context
 	endLife context.CancelFunc
-	served  chan error
+	// stopOnce lets a second Stop wait for the first.
+	stopOnce sync.Once
+	served   chan error
 }
 
 // Start brings a node up. When it returns, the node serves. Errors: ErrInvalid
@@ -75,7 +81,7 @@ func Start(ctx context.Context, cfg Config) (_ *Node, err error) {
 		return nil, err
 	}
 	n := &Node{cfg: cfg, log: cfg.Logger, registry: &rotators.Registry{}, served: make(chan error, 1)}
-	n.life, n.endLife = context.WithCancel(fault.Mark(context.WithoutCancel(ctx)))
+	n.life, n.endLife = context.WithCancel(fault.Background(context.WithoutCancel(ctx)))
 	defer func() {
 		if err != nil {
 			n.Stop()
@@ -84,7 +90,7 @@ func Start(ctx context.Context, cfg Config) (_ *Node, err error) {
 	if n.lock, err = lockDir(cfg.DataDir); err != nil {
 		return nil, err
 	}
-	steps := []func(context.Context) error{n.openStore, n.openKeys, n.buildEngine, n.bootstrap, n.startBus, n.startWork, n.serve}
+	steps := []func(context.Context) error{n.openStore, n.openKeys, n.openAccess, n.buildEngine, n.bootstrap, n.startBus, n.startWork, n.serve}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {
 			return nil, err
@@ -109,9 +115,11 @@ func (n *Node) NATSURL() string { return n.bus.ClientURL() }
 // Done delivers the error that ended the HTTP server, if it ends by itself.
 func (n *Node) Done() <-chan error { return n.served }
 
-// Stop drains and closes everything that was started. It may be called on a
-// node that was started in part.
-func (n *Node) Stop() {
+// Stop drains and closes everything that was started, and returns when all is
+// closed. It may be called again, and on a node that was started in part.
+func (n *Node) Stop() { n.stopOnce.Do(n.stop) }
+
+func (n *Node) stop() {
 	if n.http != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
 		defer cancel()
@@ -139,6 +147,9 @@ func (n *Node) Stop() {
 }
 
 func (n *Node) closeAll() {
+	for _, t := range n.targets {
+		t.Close()
+	}
 	var errs []error
 	if n.bus != nil {
 		errs = append(errs, n.bus.Close())

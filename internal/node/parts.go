@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"lockstep"
@@ -17,7 +18,6 @@ import (
 	"lockstep/api/secretsmanager"
 	v1 "lockstep/api/v1"
 	"lockstep/auth"
-	"lockstep/auth/sigv4"
 	"lockstep/bus"
 	"lockstep/events"
 	"lockstep/hsm/file"
@@ -74,6 +74,7 @@ func (n *Node) buildEngine(context.Context) error {
 	if err != nil {
 		return err
 	}
+	n.targets = append(n.targets, single, alternating)
 	err = errors.Join(
 		n.registry.Register(postgres.NameSingle, fault.Rotator(single)),
 		n.registry.Register(postgres.NameAlternating, fault.Rotator(alternating)),
@@ -132,43 +133,6 @@ func (n *Node) name() string {
 	return host + ":" + dir
 }
 
-// logins lets NATS clients in by their login tokens.
-func (n *Node) logins() (*logins, error) {
-	verifier, err := n.verifier()
-	if err != nil {
-		return nil, err
-	}
-	authorizer, err := auth.NewLoginAuthorizer(verifier, lockstep.LoginAudience, nil)
-	if err != nil {
-		return nil, err
-	}
-	return &logins{authorizer}, nil
-}
-
-// logins fits auth's answer to what the bus asks.
-type logins struct{ authorizer *auth.LoginAuthorizer }
-
-// Authorize is bus.Authorizer's.
-func (l *logins) Authorize(ctx context.Context, token string) (bus.Grant, error) {
-	login, err := l.authorizer.Login(ctx, token)
-	if err != nil {
-		return bus.Grant{}, err
-	}
-	return bus.Grant{User: login.User, Subscribe: login.Subscribe, Expires: login.Expires}, nil
-}
-
-func (n *Node) verifier() (*sigv4.Verifier[auth.Principal], error) {
-	regions := make([]string, 0, len(n.cfg.Regions))
-	for _, r := range n.cfg.Regions {
-		regions = append(regions, string(r))
-	}
-	return sigv4.New(sigv4.Config[auth.Principal]{
-		Keys:     auth.NewDirectory(auth.DirectoryConfig{Store: n.store, Sealer: n.keys}),
-		Services: []string{"secretsmanager", api.ScopeLockstep},
-		Regions:  regions,
-	})
-}
-
 // startWork starts the workers and the scheduler.
 func (n *Node) startWork(ctx context.Context) error {
 	if err := fault.Listen(n.life); err != nil {
@@ -185,7 +149,7 @@ func (n *Node) startWork(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	n.pool.Start(n.life)
+	n.pool.Start(fault.Worker(n.life))
 	wake, unsubscribe := n.store.Subscribe(store.TopicSchedule)
 	n.unsubscribe = unsubscribe
 	n.scheduler, err = scheduler.New(scheduler.Config{
@@ -218,8 +182,11 @@ func (n *Node) serve(ctx context.Context) error {
 	}
 	n.http = api.NewServer(handler, n.log.With("part", "http"))
 	n.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", n.cfg.Listen)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("listen on %s: %w: %w; stop what uses the address, or choose another --listen", n.cfg.Listen, lockstep.ErrBusy, err)
+	}
 	if err != nil {
-		return fmt.Errorf("listen on %s: %w; stop what uses the address, or choose another --listen", n.cfg.Listen, err)
+		return fmt.Errorf("listen on %s: %w; choose another --listen", n.cfg.Listen, err)
 	}
 	serve := n.http.Serve
 	if !n.cfg.PlainHTTP {
@@ -239,7 +206,7 @@ func (n *Node) handler() (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	guard := auth.Guard{}
+	guard := auth.NewGuard(nil)
 	secrets, err := secretsmanager.New(secretsmanager.Config{
 		Keeper: n.keeper, Rotations: n.runs, Guard: guard, PageKey: n.keys.Derive("page-tokens"),
 	})
@@ -252,6 +219,7 @@ func (n *Node) handler() (http.Handler, error) {
 	}
 	admin, err := v1.New(v1.Config{
 		Secrets: n.keeper, History: n.runs, Rotations: n.runs, Changes: n.store, Guard: guard,
+		Identities: n.access.identities, Home: n.cfg.Regions[0],
 		Status: v1.Status{Version: n.cfg.Version, Regions: regions, NATSURL: n.bus.ClientURL()},
 	})
 	if err != nil {
@@ -261,6 +229,7 @@ func (n *Node) handler() (http.Handler, error) {
 		Verifier: verifier,
 		Services: []api.AWSService{{Prefix: secretsmanager.TargetPrefix, Scope: "secretsmanager", Service: secrets}},
 		Admin:    admin, Log: n.log.With("part", "api"), Ready: n.ready,
+		TrustedProxies: n.cfg.TrustedProxies,
 	})
 }
 

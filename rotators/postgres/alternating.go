@@ -118,19 +118,30 @@ func (a *Alternating) Set(ctx context.Context, r *rotators.Request) error {
 	if err != nil {
 		return permanent("", "set password of role %s: %w", quote(pending.user), err)
 	}
-	session, err := a.adminSession(ctx, r, pending, p.both())
+	return a.withPair(ctx, r, pending, func(session *admin) error {
+		if session.roles[p.owner] == nil {
+			return noOwner(p, pending)
+		}
+		c, err := session.open(ctx, p, pending.user, secret)
+		if err != nil {
+			return err
+		}
+		return session.missingRight(apply(ctx, session.conn, r, session.now, c), p.both())
+	})
+}
+
+// withPair is withAdmin, with a survey of the pair of which v names one.
+func (a *Alternating) withPair(ctx context.Context, r *rotators.Request, v *value, do func(*admin) error) error {
+	p, err := pairOf(v)
 	if err != nil {
-		return err
+		return malformed("the value", err)
 	}
-	defer logout(ctx, session.conn)
-	if session.roles[p.owner] == nil {
-		return noOwner(p, pending)
-	}
-	c, err := session.open(ctx, p, pending.user, secret)
-	if err != nil {
-		return err
-	}
-	return session.missingRight(apply(ctx, session.conn, r, session.now, c), p.both())
+	return a.withAdmin(ctx, r, v, func(session *admin) error {
+		if err := session.look(ctx, p.both()); err != nil {
+			return err
+		}
+		return do(session)
+	})
 }
 
 func noOwner(p pair, v *value) error {
@@ -170,7 +181,7 @@ func (a *admin) open(ctx context.Context, p pair, target, secret string) (change
 
 // Raise writes the marker into the comment of both roles. Errors: TargetErrors;
 // FaultPermanent without an admin.
-func (a *Alternating) Raise(ctx context.Context, r *rotators.Request) (uint64, error) {
+func (a *Alternating) Raise(ctx context.Context, r *rotators.Request) (fence uint64, err error) {
 	current, p, err := readPair("AWSCURRENT", r.Current)
 	if err != nil {
 		return 0, err
@@ -178,14 +189,13 @@ func (a *Alternating) Raise(ctx context.Context, r *rotators.Request) (uint64, e
 	if !a.hasAdmin(r, current) {
 		return 0, noAdmin(current)
 	}
-	session, err := a.adminSession(ctx, r, current, p.both())
-	if err != nil {
-		return 0, err
-	}
-	defer logout(ctx, session.conn)
-	if session.roles[p.owner] == nil {
-		return 0, noOwner(p, current)
-	}
-	fence, err := raise(ctx, session.conn, r, session.existing(p.both()))
-	return fence, session.missingRight(err, p.both())
+	err = a.withPair(ctx, r, current, func(session *admin) error {
+		if session.roles[p.owner] == nil {
+			return noOwner(p, current)
+		}
+		var err error
+		fence, err = raise(ctx, session.conn, r, session.existing(p.both()))
+		return session.missingRight(err, p.both())
+	})
+	return fence, err
 }

@@ -23,10 +23,12 @@ func BenchmarkRotation(b *testing.B) {
 	for _, workers := range []int{1, 8, 16} {
 		b.Run(fmt.Sprintf("raw/%d", workers), func(b *testing.B) { measure(b, workers, w.rawWorker) })
 		b.Run(fmt.Sprintf("single/%d", workers), func(b *testing.B) {
-			measure(b, workers, func(b *testing.B) func() error { return w.rotatingWorker(b, single(b)) })
+			r := single(b)
+			measure(b, workers, func(b *testing.B) func() error { return w.rotatingWorker(b, r) })
 		})
 		b.Run(fmt.Sprintf("alternating/%d", workers), func(b *testing.B) {
-			measure(b, workers, func(b *testing.B) func() error { return w.rotatingWorker(b, alternating(b)) })
+			r := alternating(b)
+			measure(b, workers, func(b *testing.B) func() error { return w.rotatingWorker(b, r) })
 		})
 	}
 }

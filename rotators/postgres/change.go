@@ -33,15 +33,15 @@ type change struct {
 // markerPattern matches our marker in a role's comment, in SQL.
 const markerPattern = `\[lockstep fence=([0-9]+) secret=([^] ]+)\]`
 
-// sessionSettings come before the block: our own rights even if the login has
-// a SET ROLE, names that nobody can put others in front of, and literals read
-// as we write them.
-const sessionSettings = `SELECT pg_catalog.set_config('role', 'none', false),
-	pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', false),
-	pg_catalog.set_config('standard_conforming_strings', 'on', false),
-	pg_catalog.set_config('default_transaction_read_only', 'off', false),
-	pg_catalog.set_config('statement_timeout', '%[1]d', false),
-	pg_catalog.set_config('lock_timeout', '%[1]d', false)`
+// settings come before a block, in the same message and so in its transaction,
+// with which they end: our own rights even if the login has a SET ROLE, names
+// that nobody can put others in front of, literals read as we write them, and
+// the time limit of each statement.
+func settings(limit time.Duration) string {
+	return fmt.Sprintf(`SET TRANSACTION READ WRITE; SET LOCAL ROLE NONE; SET LOCAL search_path = pg_catalog, pg_temp;
+SET LOCAL standard_conforming_strings = on; SET LOCAL statement_timeout = %[1]d; SET LOCAL lock_timeout = %[1]d;
+`, max(limit.Milliseconds(), 1))
+}
 
 // apply makes the change under NOT-AFTER: now is the server's clock, read
 // before. Errors: TargetErrors as changeFault says.
@@ -55,11 +55,7 @@ func apply(ctx context.Context, conn *pgx.Conn, r *rotators.Request, now time.Ti
 
 // send sends a block, with its time limit as statement and lock timeout.
 func send(ctx context.Context, conn *pgx.Conn, c change, sql string, limit time.Duration) error {
-	ms := max(limit.Milliseconds(), 1)
-	if _, err := conn.PgConn().Exec(ctx, fmt.Sprintf(sessionSettings, ms)).ReadAll(); err != nil {
-		return askFault(c.doing+": prepare session", err)
-	}
-	if _, err := conn.PgConn().Exec(ctx, sql).ReadAll(); err != nil {
+	if _, err := conn.PgConn().Exec(ctx, settings(limit)+sql).ReadAll(); err != nil {
 		return changeFault(c.doing, err)
 	}
 	return nil

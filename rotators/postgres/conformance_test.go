@@ -171,12 +171,14 @@ func check(t testing.TB, err error) {
 func single(t testing.TB) *postgres.Single {
 	r, err := postgres.NewSingle(postgres.Config{})
 	check(t, err)
+	t.Cleanup(r.Close)
 	return r
 }
 
 func alternating(t testing.TB) *postgres.Alternating {
 	r, err := postgres.NewAlternating(postgres.Config{})
 	check(t, err)
+	t.Cleanup(r.Close)
 	return r
 }
 

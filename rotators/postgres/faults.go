@@ -24,6 +24,7 @@ const (
 	codePermission           = "42501"
 	codeInvalidParameter     = "22023"
 	codeRaised               = "P0001"
+	codeNoObject             = "42704"
 	codeNotSupported         = "0A000"
 	codeTooManyConnections   = "53300"
 )

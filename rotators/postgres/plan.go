@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"regexp"
 
+	"github.com/jackc/pgx/v5"
+
 	"lockstep"
 	"lockstep/rotators"
 )
@@ -59,12 +61,19 @@ func probesOf(v *value) string {
 }
 
 func (s *Single) planByAdmin(ctx context.Context, r *rotators.Request, current *value, p *plan) {
-	a, err := s.adminSession(ctx, r, current, []string{current.user})
+	err := s.withFreshAdmin(ctx, r, current, func(a *admin) error {
+		if err := a.look(ctx, []string{current.user}); err != nil {
+			return err
+		}
+		a.planSingle(r, current, p)
+		return nil
+	})
 	if err != nil {
 		p.fails(lockstep.StepSet, err)
-		return
 	}
-	defer logout(ctx, a.conn)
+}
+
+func (a *admin) planSingle(r *rotators.Request, current *value, p *plan) {
 	p.will("set: log in to %s as the admin %s, change the password of role %s and note the claim in its comment",
 		current.address(), quote(a.me.name), quote(current.user))
 	target := a.roles[current.user]
@@ -111,7 +120,7 @@ func (s *Single) planAsItself(ctx context.Context, r *rotators.Request, current 
 			return
 		}
 		defer logout(ctx, conn)
-		seen, err := look(ctx, conn, []string{current.user})
+		seen, err := lookAsItself(ctx, conn, current.user)
 		if err != nil {
 			p.fails(lockstep.StepSet, err)
 			return
@@ -124,6 +133,13 @@ func (s *Single) planAsItself(ctx context.Context, r *rotators.Request, current 
 	te := lockstep.AsTargetError(refused)
 	p.problem(lockstep.StepSet, te.Error(),
 		"name an admin's secret in the field masterarn, or set the password by hand and put it into the secret")
+}
+
+func lookAsItself(ctx context.Context, conn *pgx.Conn, user string) (*survey, error) {
+	if _, err := clock(ctx, conn); err != nil {
+		return nil, err
+	}
+	return look(ctx, conn, []string{user})
 }
 
 // Plan says what a Run would do, as Single's does.
@@ -152,14 +168,17 @@ func (a *Alternating) planByAdmin(ctx context.Context, r *rotators.Request, curr
 		p.fails(lockstep.StepCreate, err)
 		return
 	}
-	session, err := a.adminSession(ctx, r, current, pair.both())
+	err = a.withFreshAdmin(ctx, r, current, func(session *admin) error {
+		if err := session.look(ctx, pair.both()); err != nil {
+			return err
+		}
+		p.will("set: log in to %s as the admin %s", current.address(), quote(session.me.name))
+		session.planPair(ctx, r, current, p)
+		return nil
+	})
 	if err != nil {
 		p.fails(lockstep.StepSet, err)
-		return
 	}
-	defer logout(ctx, session.conn)
-	p.will("set: log in to %s as the admin %s", current.address(), quote(session.me.name))
-	session.planPair(ctx, r, current, p)
 }
 
 func (a *admin) planPair(ctx context.Context, r *rotators.Request, current *value, p *plan) {

@@ -15,8 +15,8 @@
 //
 // # The change
 //
-// is one DO block in one message, so it happens as a whole or not at all: the
-// ALTER ROLE comes first, since it makes a concurrent one fail or wait; then
+// is one DO block, in one message with the settings that it needs and that end
+// with it, so it happens as a whole or not at all: the ALTER ROLE comes first, since it makes a concurrent one fail or wait; then
 // the block raises an error if another Secret's or a newer claim's marker
 // stands in the role's comment, writes its own, and at last raises an error if
 // the time that Guard.NotAfter gave has passed by the server's own clock. So a
@@ -28,6 +28,20 @@
 // matter, and no login is tried that may fail and count towards a lock-out.
 // Without an admin, Single logs in as the role itself: with the pending value
 // (then it is done already), AWSCURRENT, and the rest of what may be live.
+//
+// # The admin's sessions
+//
+// are kept open for a short while and serve later changes, one call at a time:
+// a login costs the server more than the change itself. How many and for how
+// long, Config says; none is used for longer than five minutes after its
+// login, nor for another user, password, database, address or TLS mode than it
+// logged in with, nor after anything failed on it. The first thing that a
+// change sends only reads (the server's clock); a session that broke meanwhile
+// shows there, and a new login takes its place. What the server takes away
+// from an admin counts at once, since it judges each statement; that it no
+// longer lets the admin in is noticed at the next login. A login that tests a
+// credential, or that changes the role's own password, is always a new one,
+// and so is a plan's. Close ends what is kept.
 //
 // # The pair
 //
@@ -65,16 +79,38 @@ type Config struct {
 	// ConnectTimeout bounds one login; zero means 10 seconds. A context with
 	// an earlier deadline bounds it too.
 	ConnectTimeout time.Duration
+	// AdminSessions is how many idle sessions of one admin are kept for the
+	// next change; zero means 8, a negative number none.
+	AdminSessions int
+	// AdminIdle is how long one may be idle; zero means 30 seconds. None is
+	// used for longer than five minutes.
+	AdminIdle time.Duration
 }
 
 // base is what both rotators share.
 type base struct {
 	passwords      password.Policy
 	connectTimeout time.Duration
+	sessions       *sessions
 }
+
+// Close closes the admins' sessions that are kept, and those in use when they
+// come back. The rotator may still be used: each change logs in anew then. It
+// may be called more than once.
+func (b *base) Close() { b.sessions.close() }
 
 func newBase(cfg Config) (base, error) {
 	b := base{passwords: cfg.Passwords, connectTimeout: cfg.ConnectTimeout}
+	if cfg.AdminSessions == 0 {
+		cfg.AdminSessions = defaultAdminSessions
+	}
+	if cfg.AdminIdle == 0 {
+		cfg.AdminIdle = defaultAdminIdle
+	}
+	if cfg.AdminIdle < 0 {
+		return base{}, fmt.Errorf("rotator %s: negative idle time: %w", NameSingle, lockstep.ErrInvalid)
+	}
+	b.sessions = newSessions(cfg.AdminSessions, cfg.AdminIdle)
 	if b.passwords == (password.Policy{}) {
 		b.passwords = password.ForRotation()
 	}

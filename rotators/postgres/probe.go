@@ -28,6 +28,7 @@ func (b *base) Test(ctx context.Context, _ *rotators.Request, v lockstep.Value) 
 	}
 	conn, err := b.login(ctx, val)
 	if err != nil {
+		b.doubt(val, err)
 		return err
 	}
 	defer logout(ctx, conn)
@@ -40,6 +41,14 @@ func (b *base) Test(ctx context.Context, _ *rotators.Request, v lockstep.Value) 
 		}
 	}
 	return nil
+}
+
+// doubt follows a refused login: if the host's name leads to another server by
+// now, the sessions that were kept would go on changing the old one.
+func (b *base) doubt(v *value, err error) {
+	if lockstep.AsTargetError(err).Fault == lockstep.FaultRefusedLogin {
+		b.sessions.forget(v.server())
+	}
 }
 
 // primary makes sure that the server decides for itself. Since 14 it says so

@@ -31,18 +31,15 @@ func (a *Alternating) Retire(ctx context.Context, r *rotators.Request, old locks
 	}
 	// The admin's ARN as it is now; an old value may name an earlier one.
 	gone.masterARN = current.masterARN
-	session, err := a.adminSession(ctx, r, gone, p.both())
-	if err != nil {
-		return err
-	}
-	defer logout(ctx, session.conn)
-	if session.roles[gone.user] == nil {
-		return nil // nobody can log in as it
-	}
-	if err := session.shut(ctx, r, p, gone.user); err != nil {
-		return session.missingRight(err, p.both())
-	}
-	return session.endSessions(ctx, gone.user)
+	return a.withPair(ctx, r, gone, func(session *admin) error {
+		if session.roles[gone.user] == nil {
+			return nil // nobody can log in as it
+		}
+		if err := session.shut(ctx, r, p, gone.user); err != nil {
+			return session.missingRight(err, p.both())
+		}
+		return session.endSessions(ctx, gone.user)
+	})
 }
 
 // shut makes the guarded change.
@@ -71,7 +68,7 @@ func (a *admin) endSessions(ctx context.Context, name string) error {
 	tick := time.NewTicker(endSessionsPoll)
 	defer tick.Stop()
 	for {
-		if _, err := a.conn.PgConn().Exec(ctx, a.terminate(name)).ReadAll(); err != nil {
+		if _, err := a.conn.PgConn().Exec(ctx, settings(endSessionsTimeout)+a.terminate(name)).ReadAll(); err != nil {
 			te := changeFault(doing, err)
 			te.Outcome = lockstep.Unknown
 			if te.Fault == lockstep.FaultPermanent {

@@ -13,11 +13,9 @@ import (
 	"lockstep"
 )
 
-// survey is what the server says about itself, about who is logged in and
-// about the roles in question, read in one round trip.
+// survey is what the server says about who is logged in and about the roles in
+// question, read in one round trip.
 type survey struct {
-	now     time.Time // the server's clock
-	standby bool
 	version int // server_version_num
 	me      login
 	roles   map[string]*role
@@ -44,8 +42,7 @@ type role struct {
 	comment             string
 }
 
-const surveyServer = `SELECT clock_timestamp(), pg_is_in_recovery(), current_setting('server_version_num')::int,
-	rolname, rolsuper, rolcreaterole, pg_has_role(session_user, 'pg_signal_backend', 'USAGE')
+const surveyServer = `SELECT current_setting('server_version_num')::int, rolname, rolsuper, rolcreaterole, pg_has_role(session_user, 'pg_signal_backend', 'USAGE')
 	FROM pg_catalog.pg_roles WHERE rolname = session_user`
 
 const surveyRoles = `SELECT r.rolname, r.rolsuper, r.rolinherit, r.rolcreaterole, r.rolcreatedb, r.rolcanlogin,
@@ -55,13 +52,27 @@ const surveyRoles = `SELECT r.rolname, r.rolsuper, r.rolinherit, r.rolcreaterole
 	coalesce(shobj_description(r.oid, 'pg_authid'), '')
 	FROM pg_catalog.pg_roles r WHERE r.rolname = ANY($1::text[])`
 
+// clock reads the server's clock. Errors: a TargetError with NotApplied; a
+// standby is one, since only the writable primary decides.
+func clock(ctx context.Context, conn *pgx.Conn) (now time.Time, err error) {
+	var standby bool
+	err = conn.QueryRow(ctx, "SELECT pg_catalog.clock_timestamp(), pg_catalog.pg_is_in_recovery()").Scan(&now, &standby)
+	if err != nil {
+		return now, askFault("read the server's clock", err)
+	}
+	if standby {
+		return now, transient("the server is a standby and cannot be written")
+	}
+	return now, nil
+}
+
 // look surveys the server for the roles named. Errors: a TargetError with
-// NotApplied; a standby is one, since only the writable primary decides.
+// NotApplied.
 func look(ctx context.Context, conn *pgx.Conn, names []string) (*survey, error) {
 	s := &survey{roles: make(map[string]*role)}
 	var batch pgx.Batch
 	batch.Queue(surveyServer).QueryRow(func(row pgx.Row) error {
-		return row.Scan(&s.now, &s.standby, &s.version, &s.me.name, &s.me.superuser, &s.me.createRole, &s.me.signals)
+		return row.Scan(&s.version, &s.me.name, &s.me.superuser, &s.me.createRole, &s.me.signals)
 	})
 	batch.Queue(surveyRoles, names).Query(func(rows pgx.Rows) error {
 		for rows.Next() {
@@ -77,9 +88,6 @@ func look(ctx context.Context, conn *pgx.Conn, names []string) (*survey, error) 
 	})
 	if err := conn.SendBatch(ctx, &batch).Close(); err != nil {
 		return nil, askFault("read roles", err)
-	}
-	if s.standby {
-		return s, transient("the server is a standby and cannot be written")
 	}
 	return s, nil
 }

@@ -102,16 +102,10 @@ func (*base) hasAdmin(r *rotators.Request, of *value) bool {
 }
 
 func (s *Single) setByAdmin(ctx context.Context, r *rotators.Request, pending *value, c change) error {
-	a, err := s.adminSession(ctx, r, pending, c.roles)
-	if err != nil {
-		return err
-	}
-	defer logout(ctx, a.conn)
-	if a.roles[pending.user] == nil {
-		return noRole(pending)
-	}
 	c.mark = true
-	return a.missingRight(apply(ctx, a.conn, r, a.now, c), c.roles)
+	return s.withAdmin(ctx, r, pending, func(a *admin) error {
+		return a.explain(ctx, apply(ctx, a.conn, r, a.now, c), pending)
+	})
 }
 
 func noRole(v *value) error {
@@ -148,19 +142,19 @@ func (s *Single) setAs(ctx context.Context, r *rotators.Request, v *value, c cha
 		return false, err
 	}
 	defer logout(ctx, conn)
-	seen, err := look(ctx, conn, c.roles)
+	now, err := clock(ctx, conn)
 	if err != nil {
 		return true, err
 	}
 	if pending, err := parse(r.Pending); err == nil && v.password == pending.password {
 		return true, nil
 	}
-	return true, apply(ctx, conn, r, seen.now, c)
+	return true, apply(ctx, conn, r, now, c)
 }
 
 // Raise writes the marker into the role's comment. Errors: FaultPermanent
 // without an admin, since a role cannot comment on itself.
-func (s *Single) Raise(ctx context.Context, r *rotators.Request) (uint64, error) {
+func (s *Single) Raise(ctx context.Context, r *rotators.Request) (fence uint64, err error) {
 	current, err := parse(r.Current)
 	if err != nil {
 		return 0, malformed("AWSCURRENT", err)
@@ -168,16 +162,12 @@ func (s *Single) Raise(ctx context.Context, r *rotators.Request) (uint64, error)
 	if !s.hasAdmin(r, current) {
 		return 0, noAdmin(current)
 	}
-	a, err := s.adminSession(ctx, r, current, []string{current.user})
-	if err != nil {
-		return 0, err
-	}
-	defer logout(ctx, a.conn)
-	if a.roles[current.user] == nil {
-		return 0, noRole(current)
-	}
-	fence, err := raise(ctx, a.conn, r, []string{current.user})
-	return fence, a.missingRight(err, []string{current.user})
+	err = s.withAdmin(ctx, r, current, func(a *admin) error {
+		var err error
+		fence, err = raise(ctx, a.conn, r, []string{current.user})
+		return a.explain(ctx, err, current)
+	})
+	return fence, err
 }
 
 func noAdmin(v *value) error {

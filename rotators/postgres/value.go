@@ -253,6 +253,11 @@ func quoteJSON(s string) ([]byte, error) {
 // address is the host and port for people.
 func (v *value) address() string { return net.JoinHostPort(v.host, strconv.Itoa(v.port)) }
 
+// server is the address in one form, for comparison.
+func (v *value) server() string {
+	return net.JoinHostPort(v.account("").Host, strconv.Itoa(v.port))
+}
+
 // sameServer tells whether two values name the same server. Case aside, names
 // are compared as written: two names of one server count as two.
 func (v *value) sameServer(o *value) bool {

@@ -239,7 +239,31 @@ func everyRead(t *tx, s *lockstep.Secret) (errs []error) {
 	add(err)
 	_, err = t.Setting("x")
 	add(err)
-	_, err = t.AccessKey("x")
+	return append(errs, everyIdentity(t)...)
+}
+
+func everyIdentity(t *tx) (errs []error) {
+	add := func(err error) { errs = append(errs, err) }
+	_, err := t.AccessKey("x")
+	add(err)
+	_, err = t.AccessKeys("x")
+	add(err)
+	q := store.NameQuery{Account: "a", Limit: 1}
+	_, err = t.Users(q)
+	add(err)
+	_, err = t.Groups(q)
+	add(err)
+	_, err = t.Roles(q)
+	add(err)
+	_, err = t.Policies(q)
+	add(err)
+	_, err = t.GroupsOf("x")
+	add(err)
+	_, err = t.Members("x")
+	add(err)
+	_, err = t.Attached("x")
+	add(err)
+	_, err = t.Holders("x")
 	add(err)
 	return errs
 }

@@ -59,7 +59,7 @@ func (d *dialect) statement(query string) statement {
 }
 
 func sqliteDialect() *dialect {
-	return &dialect{bindsClock: true, replacer: strings.NewReplacer("@lock", "", "@skip", "", "@newnum", "num")}
+	return &dialect{bindsClock: true, replacer: strings.NewReplacer("@lock", "", "@skip", "", "@newnum", "num", "@bytes", "")}
 }
 
 func postgresDialect() *dialect {
@@ -68,6 +68,7 @@ func postgresDialect() *dialect {
 		"@lock", "FOR UPDATE",
 		"@skip", "FOR UPDATE SKIP LOCKED",
 		"@newnum", "DEFAULT",
+		"@bytes", `COLLATE "C"`,
 	)}
 }
 

@@ -1,0 +1,102 @@
+// Command bench measures Lockstep in one process on one machine, beside the
+// least that any program could do, and prints medians of interleaved rounds:
+//
+//   - Rotations per second of real PostgreSQL credentials, through every part of
+//     a server (scheduler, store, outbox, NATS, workers, rotator, events), beside
+//     the raw limit: ALTER ROLE … PASSWORD on an open admin connection and one
+//     login with the new password, as many at once, on the same server.
+//   - The delay from the commit of a rotation to its event at the subscribers.
+//   - GetSecretValue over HTTPS with Signature Version 4.
+//
+// Everything (PostgreSQL with fsync, the server, the subscribers and the
+// clients) shares the machine, so absolute figures are those of the machine;
+// what counts is the ratio. A round measures both sides right after each other,
+// since a machine that others use changes its speed by the second.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	err := run(ctx, os.Args[1:], os.Stdout)
+	stop()
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		os.Exit(2)
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// options are the flags.
+type options struct {
+	rounds  int
+	window  time.Duration
+	only    string
+	clear   bool
+	profile string
+}
+
+func parseOptions(args []string) (options, error) {
+	var o options
+	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	flags.IntVar(&o.rounds, "rounds", 5, "rounds of each measurement; the medians are printed")
+	flags.DurationVar(&o.window, "window", 2*time.Second, "how long each side of a round is measured")
+	flags.StringVar(&o.only, "only", "rotations,delay,reads", "what to measure")
+	flags.BoolVar(&o.clear, "raw-clear", false, "let the raw limit send clear passwords, so that PostgreSQL computes the verifier")
+	flags.StringVar(&o.profile, "cpuprofile", "", "write a CPU profile of the rotations (not of the raw limit) to this `file`")
+	if err := flags.Parse(args); err != nil {
+		return o, err
+	}
+	if o.rounds < 1 || o.window < 100*time.Millisecond {
+		return o, errors.New("at least one round, and a window of 100ms")
+	}
+	return o, nil
+}
+
+// section is one measurement.
+type section struct {
+	name    string
+	measure func(ctx context.Context, b *bench, out io.Writer) error
+}
+
+func sections() []section {
+	return []section{{"rotations", measureRotations}, {"delay", measureDelay}, {"reads", measureReads}}
+}
+
+func run(ctx context.Context, args []string, out io.Writer) (err error) {
+	o, err := parseOptions(args)
+	if err != nil {
+		return err
+	}
+	b, err := newBench(ctx, o)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, b.close(context.WithoutCancel(ctx))) }()
+	if err := b.describe(ctx, out); err != nil {
+		return err
+	}
+	for _, s := range sections() {
+		if !strings.Contains(o.only, s.name) {
+			continue
+		}
+		if err := s.measure(ctx, b, out); err != nil {
+			return fmt.Errorf("measure %s: %w", s.name, err)
+		}
+	}
+	_, err = fmt.Fprintf(out, "\nLoad average now: %s. Figures are this machine's, at this hour.\n", loadAverage())
+	return err
+}
