@@ -183,12 +183,12 @@ func ParseStored(s *lockstep.Secret) (*schedule.Schedule, error) {
 // ParseSchedule checks a schedule as a user set it against the shortest
 // interval that the server allows. Errors are ErrInvalid and say what works.
 func ParseSchedule(in lockstep.Schedule, arn lockstep.ARN, minInterval time.Duration) (*schedule.Schedule, error) {
-	window, err := schedule.ParseWindow(in.Duration)
+	spec, err := schedule.SpecOf(in)
 	if err != nil {
 		return nil, err
 	}
-	return schedule.Parse(schedule.Spec{
-		Expression: in.Expression, AfterDays: in.AfterDays, TimeZone: in.TimeZone,
-		Window: window, Jitter: in.Jitter, Anchor: in.Anchor,
-	}, schedule.Options{MinInterval: minInterval, Key: string(arn)})
+	if _, err := schedule.ParseCatchUp(in.CatchUp); err != nil {
+		return nil, err
+	}
+	return schedule.Parse(spec, schedule.Options{MinInterval: minInterval, Key: string(arn)})
 }

@@ -22,13 +22,6 @@ func (g *Registry) Traits(name string) (lockstep.Traits, error) {
 	return r.Traits(), nil
 }
 
-// Native tells whether a Rotator of that name is registered, which makes its
-// values in the engine.
-func (g *Registry) Native(name string) bool {
-	_, err := g.Lookup(name)
-	return err == nil
-}
-
 // AccountNames lists the canonical names of the Accounts that a value is
 // about: first the one it logs in as, then all that its Secret owns. It is
 // empty for a Rotator without Accounts. Errors: ErrUnknownRotator; ErrInvalid

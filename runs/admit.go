@@ -8,6 +8,7 @@ import (
 
 	"lockstep"
 	"lockstep/ledger"
+	"lockstep/schedule"
 	"lockstep/store"
 )
 
@@ -76,16 +77,24 @@ func (s *Service) admit(tx store.Tx, secret *lockstep.Secret) error {
 	return b.Close()
 }
 
-// advance moves NextRotation to the first fire that is still ahead. A schedule
-// that can no longer be read stops the Secret's rotation and says so, rather
-// than stopping everybody's.
-func (s *Service) advance(b *ledger.Book) (ok bool, err error) {
+// advance moves NextRotation on and tells whether a Run starts now. A fire
+// whose window was missed follows the catch-up policy: it may have to wait for
+// the next window, or be dropped. A schedule that can no longer be read stops
+// the Secret's rotation and says so, rather than stopping everybody's.
+func (s *Service) advance(b *ledger.Book) (now bool, err error) {
 	sched, err := ledger.ParseStored(b.Secret)
 	if err != nil {
 		b.Secret.NextRotation = time.Time{}
 		return false, b.Emit(lockstep.EventRunFailed, lockstep.EventData{
 			State: lockstep.RunFailed, Reason: err.Error(), Hint: "set the schedule anew",
 		})
+	}
+	due := sched.Due(schedule.Situation{
+		Fire: b.Secret.NextRotation, Now: b.Now, CatchUp: schedule.CatchUp(b.Secret.Rotation.Schedule.CatchUp),
+	})
+	if due.At.IsZero() || due.At.After(b.Now) {
+		b.Secret.NextRotation = due.At
+		return false, nil
 	}
 	b.Secret.NextRotation = sched.Next(b.Now)
 	return true, nil

@@ -240,3 +240,41 @@ func TestARefusedRotateMakesTheOpenRunDueNow(t *testing.T) {
 		t.Errorf("run %+v, jobs %+v", got, jobs)
 	}
 }
+
+func TestMissedFireFollowsTheCatchUpPolicy(t *testing.T) {
+	for _, c := range []struct {
+		policy string
+		starts bool
+	}{
+		{"", true}, {"now", true}, {"next-window", false}, {"skip", false},
+	} {
+		t.Run("catch-up "+c.policy, func(t *testing.T) {
+			r := onSQLite(t)
+			s := r.rotating(t, "db", "single", func(in *runs.RotateInput) {
+				in.Schedule = &lockstep.Schedule{Expression: "cron(0 3 * * ? *)", Duration: "2h", CatchUp: c.policy}
+			})
+			next, now, err := r.NextDue(t.Context())
+			must(t, err)
+			r.clock.pass(next.Sub(now) + 5*time.Hour) // the window of two hours is over
+			if _, err := r.AdmitDue(t.Context(), 10); err != nil {
+				t.Fatal(err)
+			}
+			list, err := r.Runs(t.Context(), store.RunQuery{Owner: owner, Open: true})
+			must(t, err)
+			if started := len(list) == 1; started != c.starts {
+				t.Errorf("%d runs were started", len(list))
+			}
+			after, _ := r.read(t, s.ID)
+			if want := next.Add(24 * time.Hour); !after.NextRotation.Equal(want) {
+				t.Errorf("next rotation %v, want %v", after.NextRotation, want)
+			}
+		})
+	}
+	r := onSQLite(t)
+	r.secret(t, "db")
+	single := "single"
+	_, err := r.Configure(t.Context(), ref("db"), runs.RotateInput{
+		RotatorARN: &single, Schedule: &lockstep.Schedule{Expression: "rate(1 day)", CatchUp: "whenever"},
+	})
+	wants(t, err, lockstep.ErrInvalid)
+}

