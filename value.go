@@ -15,8 +15,7 @@ const redacted = "[redacted]"
 // Value is the clear bytes of a Version. It prints, logs and marshals as
 // "[redacted]", so that a value can only leave the process through a call that
 // asks for it by name ([Value.Bytes]). The zero Value means "no value". Copies
-// share the bytes. Compare with [Value.Equal]; == compares
-// pointers.
+// share the bytes. Compare with [Value.Equal]; == does not compile.
 type Value struct {
 	_ [0]func()
 	// The bytes stand behind two pointers, since fmt calls no methods on a
