@@ -109,6 +109,7 @@ func setSchedule(ctx context.Context, api *secretsmanager.Client, i int, every t
 }
 
 // schedule lets the first n secrets rotate at an interval, and the others not.
+// Their grids start where they are set: evenly spread over the interval.
 func (b *bench) schedule(ctx context.Context, api *secretsmanager.Client, n int, every time.Duration) error {
 	if err := b.makeSecrets(ctx, api); err != nil {
 		return err
@@ -116,11 +117,15 @@ func (b *bench) schedule(ctx context.Context, api *secretsmanager.Client, n int,
 	var wg sync.WaitGroup
 	errs := make(chan error, secretCount)
 	for i := range secretCount {
-		interval := every
+		interval, wait := every, every*time.Duration(i)/time.Duration(max(n, 1))
 		if i >= n {
-			interval = 24 * time.Hour
+			interval, wait = 24*time.Hour, 0
 		}
 		wg.Go(func() {
+			if err := pause(ctx, wait); err != nil {
+				errs <- err
+				return
+			}
 			errs <- setSchedule(ctx, api, i, interval)
 		})
 	}
