@@ -34,7 +34,7 @@ type value struct {
 }
 
 func (b *bench) value(user, password, admin string) (*string, error) {
-	out, err := json.Marshal(value{
+	out, err := json.Marshal(value{ // #nosec G117 -- the value of the secret that is created
 		Engine: "postgres", Host: pgserver.Host, Port: b.pg.Port(), Database: "postgres",
 		User: user, Password: password, SSLMode: "disable", MasterARN: admin,
 	})

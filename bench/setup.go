@@ -55,7 +55,7 @@ func newBench(ctx context.Context, o options) (*bench, error) {
 func (b *bench) close(ctx context.Context) error {
 	err := b.pg.Stop(ctx)
 	if b.dir != "" {
-		err = errors.Join(err, os.RemoveAll(b.dir))
+		err = errors.Join(err, os.RemoveAll(b.dir)) // #nosec G703 -- a file of the benchmark itself
 	}
 	return err
 }

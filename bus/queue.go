@@ -170,7 +170,7 @@ func (d *Delivery) Subject() string { return d.msg.Subject() }
 
 // Redelivered counts the deliveries before this one. It is for logs: attempts
 // are counted in the store.
-func (d *Delivery) Redelivered() int { return int(d.deliveries) - 1 }
+func (d *Delivery) Redelivered() int { return int(d.deliveries) - 1 } // #nosec G115 -- a count of deliveries fits
 
 // Ack removes the Job from the queue and waits until the server confirms it.
 // After an error the Job may come again.

@@ -176,7 +176,7 @@ func (s *replayService) send(ctx context.Context, reply string, cfg jetstream.Co
 		// A consumer that stays goes by its InactiveThreshold.
 		_ = s.bus.js.DeleteConsumer(ctx, StreamEvents, info.Name)
 	}()
-	for left := int(info.NumPending); left > 0; {
+	for left := int(info.NumPending); left > 0; { // #nosec G115 -- a count of messages fits
 		n, err := s.copyBatch(cons, reply, min(left, replayBatch))
 		if err != nil {
 			return err

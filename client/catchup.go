@@ -19,10 +19,14 @@ const pageSize = 1000
 func (w *Watcher) admit(ctx context.Context, e *lockstep.Event) error {
 	w.held = nil
 	seen, known := w.state.Seen[e.ARN]
+	if w.fresh && !known {
+		w.new[e.ARN] = struct{}{}
+	}
+	_, isNew := w.new[e.ARN]
 	switch {
 	case known && e.Seq <= seen, !w.pattern.matches(e.Name):
 		return nil
-	case w.fresh, e.Seq == seen+1, !known && e.Time.Before(w.state.Since):
+	case isNew, e.Seq == seen+1, !known && e.Time.Before(w.state.Since):
 		w.push(e)
 		return nil
 	}

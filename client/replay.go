@@ -119,7 +119,7 @@ func (w *Watcher) startReplay() {
 		w.client.at.Log().Info("catch-up waits for the connection", "error", err)
 		return
 	}
-	w.replay = r
+	w.replay, w.new = r, make(map[lockstep.ARN]struct{})
 }
 
 // askAgain begins a catch-up anew that was not answered. Errors: ErrDenied if
@@ -150,7 +150,7 @@ func (w *Watcher) replayed(ctx context.Context, m *nats.Msg) error {
 	}
 	w.replay.stop()
 	w.replay = nil
-	w.fresh = false
+	w.fresh, w.new = false, nil
 	w.state.Stream, w.state.Last = end.Stream, end.Last
 	return nil
 }

@@ -17,7 +17,7 @@ import (
 	"lockstep/client/internal/clienttest"
 )
 
-const patience = 60 * time.Second
+const patience = 30 * time.Second
 
 func testContext(t testing.TB) context.Context {
 	t.Helper()

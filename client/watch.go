@@ -58,9 +58,11 @@ type Watcher struct {
 	tick    *time.Ticker
 
 	state State
-	// fresh is true until the present state was given once: till then the
-	// sequences of a Secret have holes, which are none.
+	// fresh is true until the present state was given once. Where it is given,
+	// the sequences of a Secret have holes, which are none: new holds the
+	// Secrets that the catch-up under way was the first to show.
 	fresh bool
+	new   map[lockstep.ARN]struct{}
 	// replay is the catch-up under way, stale that one is due.
 	replay *replay
 	stale  bool
@@ -128,7 +130,8 @@ func (w *Watcher) begin(since time.Time) {
 	case !since.IsZero():
 		w.state.Since = since
 	default:
-		w.fresh, w.state.Since = true, w.client.at.Now().Add(-clockSlack)
+		w.fresh, w.new = true, make(map[lockstep.ARN]struct{})
+		w.state.Since = w.client.at.Now().Add(-clockSlack)
 	}
 }
 

@@ -189,8 +189,8 @@ func (s *Schedule) delay(nominal time.Time) time.Duration {
 		return 0
 	}
 	span := min(s.spec.Jitter, s.windowEnd(nominal).Sub(nominal))
-	if steps := uint64(span / time.Millisecond); steps > 0 {
-		return time.Duration(s.hash(nominal)%steps) * time.Millisecond
+	if steps := uint64(span / time.Millisecond); steps > 0 { // #nosec G115 -- both are bounded by the length of the jitter
+		return time.Duration(s.hash(nominal)%steps) * time.Millisecond // #nosec G115 -- both are bounded by the length of the jitter
 	}
 	return 0
 }

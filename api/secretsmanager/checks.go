@@ -118,13 +118,32 @@ func valueOf(text *string, blob []byte) (lockstep.Value, error) {
 	}
 }
 
-// tagsOf makes the domain's tags, and refuses AWS's own prefix.
+// defaultKeyAlias is what AWS calls the key of secrets that name none.
+const defaultKeyAlias = "alias/aws/secretsmanager"
+
+// keyOf is the KmsKeyId to store: empty where AWS's name of the default key is
+// spelled out, alone or in an ARN. Nil stays nil.
+func keyOf(id *string) *string {
+	if id != nil && (*id == defaultKeyAlias || strings.HasPrefix(*id, "arn:") && strings.HasSuffix(*id, ":"+defaultKeyAlias)) {
+		return new(string)
+	}
+	return id
+}
+
+// tagsOf makes the domain's tags. It refuses AWS's own prefix, and a key that
+// stands twice: a policy might look at the one value and the Secret keep the
+// other.
 func tagsOf(in []tag) ([]lockstep.Tag, error) {
 	if len(in) > maxTags {
 		return nil, invalidParameter("A secret can have at most %d tags.", maxTags)
 	}
 	var out []lockstep.Tag
+	seen := make(map[string]struct{}, len(in))
 	for _, t := range in {
+		if _, twice := seen[*t.Key]; twice {
+			return nil, invalidParameter("The tag key %s stands twice in the request.", *t.Key)
+		}
+		seen[*t.Key] = struct{}{}
 		if strings.HasPrefix(strings.ToLower(*t.Key), "aws:") {
 			return nil, invalidParameter("Tag keys that begin with aws: are reserved.")
 		}

@@ -89,7 +89,7 @@ func (s *Service) create(ctx context.Context, r *request, in *createInput) (any,
 	}
 	out, err := s.keeper.Create(ctx, keeper.CreateInput{
 		Owner: r.Caller.Owner(), Name: *in.Name, Token: lockstep.VersionID(*in.Token),
-		Description: text(in.Description), KMSKeyID: text(in.KMSKeyID), Type: text(in.Type),
+		Description: text(in.Description), KMSKeyID: text(keyOf(in.KMSKeyID)), Type: text(in.Type),
 		Tags: tags, Value: value,
 	})
 	if err != nil {

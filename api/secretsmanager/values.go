@@ -155,7 +155,7 @@ func (s *Service) update(ctx context.Context, r *request, in *updateInput) (any,
 	}
 	out, err := s.keeper.Update(ctx, s.ref(ctx, r, in.SecretID), keeper.UpdateInput{
 		Token: lockstep.VersionID(*in.Token), Description: in.Description,
-		KMSKeyID: in.KMSKeyID, Type: in.Type, Value: value,
+		KMSKeyID: keyOf(in.KMSKeyID), Type: in.Type, Value: value,
 	})
 	if err != nil {
 		return nil, err

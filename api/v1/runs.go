@@ -173,7 +173,7 @@ func (a *API) listEvents(ctx context.Context, c call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	events, err := a.config.History.Events(ctx, ref, uint64(after), int(limit))
+	events, err := a.config.History.Events(ctx, ref, uint64(after), int(limit)) // #nosec G115 -- the limit was checked to be positive
 	if err != nil {
 		return nil, err
 	}

@@ -42,6 +42,7 @@ type Binding struct {
 // for; to have them closed at once, run Drain beside the pool, as NewPool does.
 func Configure(cfg *pgxpool.Config, s Source) *Binding {
 	b := &Binding{source: s, open: make(map[lockstep.VersionID]int), changed: make(chan struct{})}
+	//lint:ignore SA1019 a hook that the caller has set in the old way goes on to be called
 	before, prepare, acquire := cfg.BeforeConnect, cfg.PrepareConn, cfg.BeforeAcquire
 	cfg.BeforeConnect = func(ctx context.Context, cc *pgx.ConnConfig) error {
 		if before != nil {

@@ -28,7 +28,7 @@ import (
 const (
 	demoEvery       = "@every 5s"
 	demoRetireAfter = 2 * time.Second
-	demoSecret      = "prod/db/orders"
+	demoSecret      = "prod/db/orders" // #nosec G101 -- a secret's name, no credential
 	demoAdmin       = "prod/db/admin"
 	demoDatabase    = "orders"
 	demoUser        = "orders_app"

@@ -28,7 +28,7 @@ func rules() []rule {
 		{folder: "keys", may: []string{"store"}},
 		{folder: "ledger", may: []string{"store", "schedule"}},
 		{folder: "keeper", may: []string{"store", "keys", "ledger"}},
-		{folder: "runs", may: []string{"store", "keeper", "ledger"}},
+		{folder: "runs", may: []string{"store", "schedule", "keeper", "ledger"}},
 
 		// What moves: time, messages, work.
 		{folder: "scheduler"},

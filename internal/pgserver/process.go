@@ -46,7 +46,7 @@ func (s *Server) startProcess(ctx context.Context) error {
 		return err
 	}
 	// Not CommandContext: ctx bounds the start alone.
-	cmd := exec.Command(filepath.Join(s.bin, "postgres"), s.arguments()...)
+	cmd := exec.Command(filepath.Join(s.bin, "postgres"), s.arguments()...) // #nosec G204 -- PostgreSQL binaries that were found, with our own arguments
 	cmd.Dir, cmd.Stdout, cmd.Stderr = s.dir, log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: s.owner, Setpgid: true}
 	if err := cmd.Start(); err != nil {
@@ -98,7 +98,7 @@ func (s *Server) arguments() []string {
 }
 
 func (s *Server) startGuard(p *process) error {
-	p.guard = exec.Command("/bin/sh", "-c", guardScript, "sh", strconv.Itoa(p.cmd.Process.Pid), s.dir)
+	p.guard = exec.Command("/bin/sh", "-c", guardScript, "sh", strconv.Itoa(p.cmd.Process.Pid), s.dir) // #nosec G204 -- PostgreSQL binaries that were found, with our own arguments
 	p.guard.Dir = "/"
 	p.guard.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	var err error

@@ -180,7 +180,7 @@ func (s *Server) prepare(ctx context.Context) error {
 	if err := s.own(s.dir, pwfile); err != nil {
 		return err
 	}
-	initdb := exec.CommandContext(ctx, filepath.Join(s.bin, "initdb"), "--pgdata", s.data(),
+	initdb := exec.CommandContext(ctx, filepath.Join(s.bin, "initdb"), "--pgdata", s.data(), // #nosec G204 -- PostgreSQL binaries that were found, with our own arguments
 		"--username", Superuser, "--pwfile", pwfile, "--auth", "scram-sha-256",
 		"--locale", "C", "--encoding", "UTF8", "--no-sync", "--no-instructions")
 	initdb.Dir = s.dir

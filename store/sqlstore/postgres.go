@@ -63,7 +63,7 @@ func openPostgres(ctx context.Context, cfg Config, h *hub) (*postgresEngine, err
 	}
 	switch {
 	case cfg.Connections > 0:
-		pc.MaxConns = int32(min(cfg.Connections, 10000))
+		pc.MaxConns = int32(min(cfg.Connections, 10000)) // #nosec G115 -- a small number from the configuration
 	case !strings.Contains(cfg.DSN, "pool_max_conns"):
 		pc.MaxConns = defaultConnections
 	}
@@ -124,7 +124,7 @@ func (e *postgresEngine) update(ctx context.Context, fn func(store.Tx) error) er
 // pause waits for up to most, at random, so that those who met do not meet
 // again.
 func pause(ctx context.Context, most time.Duration) error {
-	timer := time.NewTimer(rand.N(most))
+	timer := time.NewTimer(rand.N(most)) // #nosec G404 -- jitter of a retry
 	defer timer.Stop()
 	select {
 	case <-timer.C:

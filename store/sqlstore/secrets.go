@@ -10,6 +10,7 @@ import (
 	"lockstep/store"
 )
 
+// #nosec G101 -- an SQL column list
 const secretColumns = `id, account, region, name, arn, description, type, kms_key_id, tags, resource_policy,
 	created, changed, accessed, delete_at, gone, primary_region, replicas, rotation,
 	last_rotated, next_rotation, unverified, event_seq`

@@ -83,7 +83,7 @@ func (e *sqliteEngine) openReaders(ctx context.Context, n int, open connector) e
 // privateFile makes the database file so that nobody else ever could open it;
 // SQLite gives the files beside it the same mode.
 func privateFile(path string) error {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600) // #nosec G304 -- the operator names the database
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("create database file: its folder does not exist: %w: %w", lockstep.ErrInvalid, err)

@@ -58,6 +58,11 @@ var tagRows = []row{
 		r.mustDo(untagging(s, "a"))
 		r.tagsAre(s, "[]")
 	}},
+	{"a key that stands twice in a request is refused", func(r *rig) {
+		twice := []types.Tag{{Key: v, Value: v}, {Key: v, Value: aws.String("w")}}
+		r.refuses(do((*sm.Client).CreateSecret, sm.CreateSecretInput{Name: r.fresh("s"), Tags: twice}), invalidParameter, "")
+		r.refuses(do((*sm.Client).TagResource, sm.TagResourceInput{SecretId: r.create("v").name, Tags: twice}), invalidParameter, "")
+	}},
 	{"M11 50 tags of the longest keys and values", func(r *rig) {
 		s := r.create("v")
 		var pairs []string

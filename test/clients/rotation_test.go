@@ -119,7 +119,12 @@ func (r *rig) current(s made) (credential, string) {
 }
 
 func (r *rig) login(c credential) error {
-	conn, err := pgx.Connect(r.t.Context(), fmt.Sprintf("postgres://%s@%s:%d/%s?sslmode=disable", c.Username, c.Host, c.Port, c.DBName)+"&password="+c.Password)
+	r.t.Helper()
+	config, err := pgx.ParseConfig("sslmode=disable")
+	r.must(err)
+	config.Host, config.Port, config.Database = c.Host, uint16(c.Port), c.DBName
+	config.User, config.Password = c.Username, c.Password
+	conn, err := pgx.ConnectConfig(r.t.Context(), config)
 	if err != nil {
 		return err
 	}

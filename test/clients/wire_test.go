@@ -113,6 +113,13 @@ var keyRows = []row{
 	{"R2 DescribeSecret, never rotated, default key: no field of rotation, no KmsKeyId", func(r *rig) {
 		r.describes(r.create("v"), "ARN", "Name", "CreatedDate", "LastChangedDate", "VersionIdsToStages")
 	}},
+	{"D2 DescribeSecret, default key by AWS's name for it: no KmsKeyId", func(r *rig) {
+		for _, key := range []string{"alias/aws/secretsmanager", "arn:aws:kms:us-east-1:" + account + ":alias/aws/secretsmanager"} {
+			s := r.createAs(sm.CreateSecretInput{Name: r.fresh("k"), SecretString: v, KmsKeyId: &key})
+			r.mustDo(do((*sm.Client).UpdateSecret, sm.UpdateSecretInput{SecretId: s.name, KmsKeyId: &key}))
+			r.describes(s, "ARN", "Name", "CreatedDate", "LastChangedDate", "VersionIdsToStages")
+		}
+	}},
 	{"R2 DescribeSecret, marked for deletion: DeletedDate, and the labels still", func(r *rig) {
 		r.describes(r.marked(), "ARN", "Name", "CreatedDate", "LastChangedDate", "VersionIdsToStages", "DeletedDate")
 	}},

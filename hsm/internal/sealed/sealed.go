@@ -40,7 +40,7 @@ type Cipher interface {
 // cut.
 func Header(id string) []byte {
 	id = id[:min(len(id), maxID)]
-	return append([]byte{version, byte(len(id))}, id...)
+	return append([]byte{version, byte(len(id))}, id...) // #nosec G115 -- lengths are bounded before
 }
 
 // Seal wraps plaintext for the key named id. It fails with lockstep.ErrInvalid
@@ -87,7 +87,7 @@ func Open(c Cipher, id string, wrapped, associated []byte) ([]byte, error) {
 
 // bind joins header and associated data so that no two pairs look alike.
 func bind(header, associated []byte) []byte {
-	out := binary.BigEndian.AppendUint32(nil, uint32(len(header)))
+	out := binary.BigEndian.AppendUint32(nil, uint32(len(header))) // #nosec G115 -- lengths are bounded before
 	out = append(out, header...)
 	return append(out, associated...)
 }

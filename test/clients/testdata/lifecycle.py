@@ -144,7 +144,7 @@ keys(deleted, "ARN", "Name", "DeletionDate")
 assert abs(deleted["DeletionDate"].timestamp() - time.time() - 7 * 86400) < 60
 refused(X.InvalidRequestException, sm.get_secret_value, SecretId=ID)
 refused(X.InvalidRequestException, sm.create_secret, Name=ID)
-same([s["Name"] for s in sm.list_secrets(IncludePlannedDeletion=True, Filters=[{"Key": "name", "Values": [ID]}])["SecretList"]], [ID])
+same(sm.list_secrets(Filters=[{"Key": "name", "Values": [ID]}])["SecretList"], [])
 sm.restore_secret(SecretId=ID)
 same(sm.get_secret_value(SecretId=ID)["VersionId"], TOKENS[1])
 refused(X.InvalidParameterException, sm.delete_secret, SecretId=ID, RecoveryWindowInDays=6)
