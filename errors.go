@@ -22,6 +22,8 @@ var (
 	// ErrVersionClaimed: the ClientRequestToken already names a Version with
 	// other data.
 	ErrVersionClaimed = errors.New("version id already in use for other data")
+	// ErrLimit: one more of these would exceed a quota. Remove some first.
+	ErrLimit = errors.New("limit exceeded")
 	// ErrConflict: another writer was faster. Read again and decide anew.
 	ErrConflict = errors.New("conflict")
 	// ErrFenced: the lease was lost to a newer claim, or ran out. Stop at once

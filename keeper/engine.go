@@ -81,14 +81,22 @@ func (k *Keeper) engineRows(ctx context.Context, id lockstep.SecretID, pending l
 		if err != nil {
 			return fmt.Errorf("read labels: %w", err)
 		}
-		if rows.pending, err = versionOrNil(tx, id, pending); err != nil {
+		live, err := tx.LiveVersions(id)
+		if err != nil {
+			return fmt.Errorf("read live versions: %w", err)
+		}
+		if rows.pending, err = amongOr(tx, live, id, pending); err != nil {
 			return err
 		}
-		if rows.current, err = versionOrNil(tx, id, stages[lockstep.Current]); err != nil {
+		if rows.current, err = amongOr(tx, live, id, stages[lockstep.Current]); err != nil {
 			return err
 		}
-		rows.live, err = otherLive(tx, id, stages, pending)
-		return err
+		previous, err := amongOr(tx, live, id, stages[lockstep.Previous])
+		if err != nil {
+			return err
+		}
+		rows.live = otherLive(live, previous, pending, stages[lockstep.Current])
+		return nil
 	})
 	return rows, err
 }
@@ -104,29 +112,30 @@ func versionOrNil(tx store.ReadTx, id lockstep.SecretID, v lockstep.VersionID) (
 	return row, nil
 }
 
-// otherLive reads AWSPREVIOUS and the maybe-live Versions, without pending and
+// amongOr is a Version out of a list, or else read by itself; nil if there is
+// none.
+func amongOr(tx store.ReadTx, list []*lockstep.Version, id lockstep.SecretID, v lockstep.VersionID) (*lockstep.Version, error) {
+	if i := slices.IndexFunc(list, func(l *lockstep.Version) bool { return l.ID == v }); i >= 0 {
+		return list[i], nil
+	}
+	return versionOrNil(tx, id, v)
+}
+
+// otherLive is AWSPREVIOUS and the maybe-live Versions, without pending and
 // AWSCURRENT. AWSPREVIOUS is tried even if it is thought dead: a hand may have
 // put it back at the target.
-func otherLive(tx store.ReadTx, id lockstep.SecretID, stages lockstep.Stages, pending lockstep.VersionID) ([]*lockstep.Version, error) {
-	live, err := tx.LiveVersions(id)
-	if err != nil {
-		return nil, fmt.Errorf("read live versions: %w", err)
-	}
-	previous, err := versionOrNil(tx, id, stages[lockstep.Previous])
-	if err != nil {
-		return nil, err
-	}
+func otherLive(live []*lockstep.Version, previous *lockstep.Version, pending, current lockstep.VersionID) []*lockstep.Version {
 	slices.SortFunc(live, func(a, b *lockstep.Version) int { return b.Created.Compare(a.Created) })
 	out := make([]*lockstep.Version, 0, len(live)+1)
 	for _, v := range append([]*lockstep.Version{previous}, live...) {
-		if v == nil || v.ID == pending || v.ID == stages[lockstep.Current] {
+		if v == nil || v.ID == pending || v.ID == current {
 			continue
 		}
 		if !slices.ContainsFunc(out, func(o *lockstep.Version) bool { return o.ID == v.ID }) {
 			out = append(out, v)
 		}
 	}
-	return out, nil
+	return out
 }
 
 func (k *Keeper) openRow(ctx context.Context, arn lockstep.ARN, v *lockstep.Version) (lockstep.Value, error) {
@@ -175,6 +184,29 @@ func (k *Keeper) addAdmin(ctx context.Context, out *EngineValues) error {
 	out.AdminID = admin.ID
 	out.Admin, err = k.openRow(ctx, admin.ARN, row)
 	return err
+}
+
+// SealCopy seals the value of one Version again for the place of another; nil
+// if there is no value. Errors: keys' errors.
+func (k *Keeper) SealCopy(ctx context.Context, id lockstep.SecretID, of, as lockstep.VersionID) (*lockstep.Sealed, error) {
+	var s *lockstep.Secret
+	var v *lockstep.Version
+	err := k.store.View(ctx, func(tx store.ReadTx) error {
+		var err error
+		if s, err = tx.Secret(id); err != nil {
+			return fmt.Errorf("read secret: %w", err)
+		}
+		v, err = versionOrNil(tx, id, of)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	value, err := k.openRow(ctx, s.ARN, v)
+	if err != nil {
+		return nil, err
+	}
+	return k.seal(ctx, ownerOf(s), s.KMSKeyID, value, s.ARN, as)
 }
 
 // SealPending encrypts a Run's new value for its place, and names the Account

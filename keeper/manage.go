@@ -58,6 +58,9 @@ func moveStage(b *ledger.Book, in MoveStageInput) error {
 	if maps.Equal(trial, b.Stages) {
 		return nil
 	}
+	if in.To != "" && len(trial.Of(in.To)) > MaxStages {
+		return lockstep.Refuse(lockstep.ErrLimit, "A version can have at most %d staging labels; take one off version %s first.", MaxStages, in.To)
+	}
 	b.Secret.Touch(b.Now)
 	switch in.Stage {
 	case lockstep.Current:
@@ -69,9 +72,13 @@ func moveStage(b *ledger.Book, in MoveStageInput) error {
 	return nil
 }
 
+// refuseMove words a broken rule of the labels for the caller.
 func refuseMove(err error) error {
 	return lockstep.Refuse(lockstep.ErrInvalid, "%s", err.Error())
 }
+
+// MaxStages is how many labels one Version may have.
+const MaxStages = 20
 
 // Delete marks a Secret for deletion, or with Force removes it at once: the
 // name is free, and the rows go as soon as no Run needs them.

@@ -149,10 +149,8 @@ func (b *Book) shift(target *lockstep.Version, run lockstep.RunID) error {
 	left := b.Stages[lockstep.Current]
 	b.Stages.Place(lockstep.Current, target.ID)
 	if b.targeted() {
-		target.MaybeLive = true
-		target.Retirement = lockstep.RetirementNone
-		if err := b.tx.SaveVersion(target); err != nil {
-			return fmt.Errorf("save version: %w", err)
+		if err := b.enliven(target); err != nil {
+			return err
 		}
 		if err := b.openRetirement(left); err != nil {
 			return err
@@ -165,6 +163,19 @@ func (b *Book) shift(target *lockstep.Version, run lockstep.RunID) error {
 	return b.Emit(lockstep.EventVersionCurrent, lockstep.EventData{
 		VersionID: target.ID, Previous: left, Stages: b.stageData(), Run: run,
 	})
+}
+
+// enliven writes down that the target accepts a Version, which the caller has
+// just read.
+func (b *Book) enliven(v *lockstep.Version) error {
+	if v.MaybeLive && v.Retirement == lockstep.RetirementNone {
+		return nil
+	}
+	v.MaybeLive, v.Retirement = true, lockstep.RetirementNone
+	if err := b.tx.SaveVersion(v); err != nil {
+		return fmt.Errorf("save version: %w", err)
+	}
+	return nil
 }
 
 // openRetirement gives the Version that AWSCURRENT left its retirement state.

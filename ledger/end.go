@@ -118,14 +118,18 @@ func (b *Book) dropPending(run *lockstep.Run) {
 	}
 }
 
-// dropEmpty removes the Version of a Run that ended before it had a value: it
-// names nothing.
+// dropEmpty removes the Version of a Run that ended before it had a value, and
+// that of a test, whose value was AWSCURRENT's: it names nothing of its own.
 func (b *Book) dropEmpty(run *lockstep.Run) error {
+	if run.State == lockstep.RunSucceeded && !run.TestOnly {
+		return nil // finish has seen the value
+	}
 	v, err := b.tx.Version(b.Secret.ID, run.Version)
 	if err != nil {
 		return fmt.Errorf("read version: %w", err)
 	}
-	if v.Sealed != nil || v.MaybeLive || len(b.Stages.Of(v.ID)) > 0 {
+	valued := v.Sealed != nil && !run.TestOnly
+	if valued || v.MaybeLive || len(b.Stages.Of(v.ID)) > 0 {
 		return nil
 	}
 	if err := b.saveStages(); err != nil {

@@ -16,8 +16,8 @@ import (
 // configured applies the settings of a request to the locked Secret and then
 // runs fn in the same transaction. What the settings say about the value (its
 // Accounts at the target) is found before, and found again if the value
-// changed meanwhile.
-func (s *Service) configured(ctx context.Context, ref keeper.Ref, in RotateInput, fn func(store.Tx, *ledger.Book) error) error {
+// changed meanwhile. A test gets a copy of the value for its own Version.
+func (s *Service) configured(ctx context.Context, ref keeper.Ref, in RotateInput, fn func(store.Tx, *ledger.Book, *lockstep.Sealed) error) error {
 	for {
 		rotation, secret, err := s.plannedRotation(ctx, ref, in)
 		if err != nil {
@@ -26,6 +26,12 @@ func (s *Service) configured(ctx context.Context, ref keeper.Ref, in RotateInput
 		accounts, err := s.accounts(ctx, secret, rotation.Rotator)
 		if err != nil {
 			return err
+		}
+		var copied *lockstep.Sealed
+		if in.TestOnly {
+			if copied, err = s.vault.SealCopy(ctx, secret.ID, accounts.Current, in.Token); err != nil {
+				return err
+			}
 		}
 		err = s.store.Update(ctx, func(tx store.Tx) error {
 			locked, err := keeper.LockLive(tx, ref)
@@ -45,7 +51,7 @@ func (s *Service) configured(ctx context.Context, ref keeper.Ref, in RotateInput
 			if b, _, err = s.open(tx, locked); err != nil { // with the new rotator's Traits
 				return err
 			}
-			if err := fn(tx, b); err != nil {
+			if err := fn(tx, b, copied); err != nil {
 				return err
 			}
 			return b.Close()

@@ -22,9 +22,9 @@ import (
 func (s *Service) Rotate(ctx context.Context, ref keeper.Ref, in RotateInput) (RotateOutput, error) {
 	var out RotateOutput
 	var refusal error
-	err := s.configured(ctx, ref, in, func(tx store.Tx, b *ledger.Book) error {
+	err := s.configured(ctx, ref, in, func(tx store.Tx, b *ledger.Book, copied *lockstep.Sealed) error {
 		out, refusal = RotateOutput{Secret: b.Secret}, nil
-		run, err := s.rotate(tx, b, in)
+		run, err := s.rotate(tx, b, in, copied)
 		if errors.Is(err, errStillOpen) {
 			refusal = err // what was made due now is kept
 			return nil
@@ -44,7 +44,7 @@ func (s *Service) Rotate(ctx context.Context, ref keeper.Ref, in RotateInput) (R
 // Configure sets the Rotation and starts nothing. Errors: as Rotate.
 func (s *Service) Configure(ctx context.Context, ref keeper.Ref, in RotateInput) (*lockstep.Secret, error) {
 	var out *lockstep.Secret
-	err := s.configured(ctx, ref, in, func(_ store.Tx, b *ledger.Book) error {
+	err := s.configured(ctx, ref, in, func(_ store.Tx, b *ledger.Book, _ *lockstep.Sealed) error {
 		out = b.Secret
 		return nil
 	})
@@ -54,7 +54,7 @@ func (s *Service) Configure(ctx context.Context, ref keeper.Ref, in RotateInput)
 var errStillOpen = lockstep.Refuse(lockstep.ErrState,
 	"A previous rotation isn't complete. That rotation will be reattempted; see `lockstep runs` for its state.")
 
-func (s *Service) rotate(tx store.Tx, b *ledger.Book, in RotateInput) (*lockstep.Run, error) {
+func (s *Service) rotate(tx store.Tx, b *ledger.Book, in RotateInput, copied *lockstep.Sealed) (*lockstep.Run, error) {
 	if again, err := sameToken(tx, b, in.Token); again != nil || err != nil {
 		return again, err
 	}
@@ -67,7 +67,7 @@ func (s *Service) rotate(tx store.Tx, b *ledger.Book, in RotateInput) (*lockstep
 			return nil, err
 		}
 	}
-	return start(tx, b, newRun{trigger: lockstep.TriggerManual, version: in.Token, testOnly: in.TestOnly})
+	return start(tx, b, newRun{trigger: lockstep.TriggerManual, version: in.Token, testOnly: in.TestOnly, sealed: copied})
 }
 
 // sameToken finds the Run that an earlier call with this token started.

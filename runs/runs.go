@@ -24,6 +24,9 @@ import (
 // Vault names the Accounts of a Secret's value; keeper.Keeper is one.
 type Vault interface {
 	TargetAccounts(ctx context.Context, id lockstep.SecretID, rotator string) (keeper.TargetAccounts, error)
+	// SealCopy seals the value of a Version again, for another Version's place;
+	// nil if there is no value.
+	SealCopy(ctx context.Context, id lockstep.SecretID, of, as lockstep.VersionID) (*lockstep.Sealed, error)
 }
 
 // Rotators says what is known about rotators; rotators.Registry is one.
@@ -115,9 +118,12 @@ type newRun struct {
 	trigger  lockstep.Trigger
 	version  lockstep.VersionID
 	testOnly bool
+	// sealed is the Version's value from the start: AWSCURRENT's, for a test.
+	sealed *lockstep.Sealed
 }
 
-// start writes a Run with its empty Version staged AWSPENDING, and its Job.
+// start writes a Run with its Version staged AWSPENDING, empty but for a test's,
+// and its Job.
 func start(tx store.Tx, b *ledger.Book, in newRun) (*lockstep.Run, error) {
 	id, err := lockstep.NewID("run")
 	if err != nil {
@@ -127,7 +133,7 @@ func start(tx store.Tx, b *ledger.Book, in newRun) (*lockstep.Run, error) {
 		ID: lockstep.RunID(id), Secret: b.Secret.ID, Version: in.version, State: lockstep.RunQueued,
 		Trigger: in.trigger, TestOnly: in.testOnly, Created: b.Now,
 	}
-	err = tx.InsertVersion(&lockstep.Version{Secret: b.Secret.ID, ID: in.version, Created: b.Now})
+	err = tx.InsertVersion(&lockstep.Version{Secret: b.Secret.ID, ID: in.version, Created: b.Now, Sealed: in.sealed})
 	if err != nil {
 		return nil, fmt.Errorf("insert pending version: %w", err)
 	}

@@ -63,7 +63,7 @@ func (c *carrier) set(ctx context.Context) error {
 			return err
 		}
 		if applied {
-			return c.claim.Applied(ctx)
+			return c.applied(ctx)
 		}
 		if err := c.claim.SetAgain(ctx); err != nil {
 			return err
@@ -71,7 +71,7 @@ func (c *carrier) set(ctx context.Context) error {
 	}
 	err := c.call(ctx, func(ctx context.Context) error { return c.rotator.Set(ctx, c.request()) })
 	if err == nil {
-		return c.claim.Applied(ctx)
+		return c.applied(ctx)
 	}
 	te := *lockstep.AsTargetError(err)
 	if te.Fault != lockstep.FaultRefusedValue {
@@ -82,6 +82,13 @@ func (c *carrier) set(ctx context.Context) error {
 	}
 	te.Fault = lockstep.FaultPermanent
 	return c.fail(ctx, &te)
+}
+
+// applied writes down that the target accepts the pending value.
+func (c *carrier) applied(ctx context.Context) error {
+	err := c.claim.Applied(ctx)
+	c.told = err == nil
+	return err
 }
 
 func (c *carrier) replaceRefused(ctx context.Context, te *lockstep.TargetError) error {

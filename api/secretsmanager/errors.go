@@ -17,6 +17,7 @@ const (
 	codeInvalidParameter = "InvalidParameterException"
 	codeInvalidRequest   = "InvalidRequestException"
 	codeMalformedPolicy  = "MalformedPolicyDocumentException"
+	codeLimitExceeded    = "LimitExceededException"
 	codeNotFound         = "ResourceNotFoundException"
 	codePublicPolicy     = "PublicPolicyException"
 )
@@ -33,6 +34,7 @@ func codeOf(err error) (string, bool) {
 		{lockstep.ErrDenied, codeAccessDenied},
 		{lockstep.ErrState, codeInvalidRequest},
 		{lockstep.ErrInvalid, codeInvalidParameter},
+		{lockstep.ErrLimit, codeLimitExceeded},
 		{lockstep.ErrUnknownRotator, codeInvalidParameter},
 	} {
 		if errors.Is(err, row.kind) {

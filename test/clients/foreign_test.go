@@ -99,7 +99,6 @@ func TestJavaScript(t *testing.T) {
 	t.Parallel()
 	r := start(t)
 	env := r.environment()
-	env = append(env, "NODE_EXTRA_CA_CERTS="+variable(env, "AWS_CA_BUNDLE"))
 	dir := t.TempDir()
 	modules, errOut, code := r.exec(program{dir: "../..", env: os.Environ(), args: []string{"sh", "deploy/install.sh", "--npm", "test/clients/javascript"}})
 	if code != 0 {
