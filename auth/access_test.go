@@ -25,7 +25,9 @@ func allow(resource string) string {
 	return `{"Effect":"Allow","Action":"secretsmanager:Get*","Resource":"` + resource + `"}`
 }
 
-func secrets(rest string) string { return "arn:aws:secretsmanager:us-east-1:" + account + ":secret:" + rest }
+func secrets(rest string) string {
+	return "arn:aws:secretsmanager:us-east-1:" + account + ":secret:" + rest
+}
 
 func identity(t *testing.T, documents ...string) *auth.Access {
 	t.Helper()
@@ -78,7 +80,7 @@ func TestSubjects(t *testing.T) {
 		{"the user's tag", doc(allow(secrets("${aws:PrincipalTag/team}/*"))), nil, []string{here + "*.*.pay.>"}},
 		{"a variable without a value", doc(allow(secrets("${aws:PrincipalTag/no}/*"))), nil, nil},
 		{"with a condition", doc(`{"Effect":"Allow","Action":"*","Resource":"*","Condition":{"StringEquals":{"aws:ResourceTag/a":"b"}}}`), nil, nil},
-		{"all but", doc(`{"Effect":"Allow","Action":"*","NotResource":"x"}`), nil, nil},
+		{"all but", doc(`{"Effect":"Allow","Action":"*","NotResource":"arn:aws:s3:::x"}`), nil, nil},
 		{"a deny elsewhere", doc(allow(secrets("p/*")), deny(secrets("q/*"), "")), nil, []string{here + "*.*.p.>"}},
 		{"a deny inside", doc(allow(secrets("p/*")), deny(secrets("p/x-*"), "")), nil, nil},
 		{"a deny around", doc(allow(secrets("p/x-*")), deny(secrets("p/*"), "")), nil, nil},

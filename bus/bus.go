@@ -85,6 +85,11 @@ func (b *Bus) start(ctx context.Context) error {
 	if err := b.ensureStreams(ctx); err != nil {
 		return err
 	}
+	if b.server != nil {
+		if err := b.forgetDeliveries(ctx); err != nil {
+			return err
+		}
+	}
 	if b.replays, err = startReplays(b); err != nil {
 		return err
 	}

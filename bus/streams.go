@@ -51,6 +51,30 @@ func (b *Bus) ensureStreams(ctx context.Context) error {
 	return nil
 }
 
+// forgetDeliveries makes the Job queue's consumers anew. The embedded server
+// serves this process alone, so whatever was delivered before belongs to
+// workers that are gone: their Jobs come again at once, and find in the store
+// whether there is work left. It also mends what a SIGKILL can leave: a consumer
+// whose state, on disk, is ahead of a stream that lost its last messages, and
+// which would pass over the next ones for ever.
+func (b *Bus) forgetDeliveries(ctx context.Context) error {
+	jobs := b.handle(StreamJobs)
+	names := jobs.ConsumerNames(ctx)
+	var known []string
+	for name := range names.Name() {
+		known = append(known, name)
+	}
+	if err := names.Err(); err != nil {
+		return fmt.Errorf("list consumers of %s: %w", StreamJobs, err)
+	}
+	for _, name := range known {
+		if err := jobs.DeleteConsumer(ctx, name); err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
+			return fmt.Errorf("make consumer %s anew: %w", name, err)
+		}
+	}
+	return nil
+}
+
 // handle returns the stream that ensureStreams found.
 func (b *Bus) handle(name string) jetstream.Stream {
 	b.mu.Lock()

@@ -119,10 +119,21 @@ func Start(t testing.TB, o Options) *Server {
 	t.Cleanup(func() {
 		s.Kill()
 		if t.Failed() {
-			t.Logf("server log:\n%s", tail(s.Log(), 60))
+			t.Logf("server log, without requests:\n%s", tail(withoutRequests(s.Log()), 60))
 		}
 	})
 	return s
+}
+
+// withoutRequests leaves out the access log, which a waiting test fills.
+func withoutRequests(log string) string {
+	var kept []string
+	for line := range strings.Lines(log) {
+		if !strings.Contains(line, `"msg":"request"`) {
+			kept = append(kept, line)
+		}
+	}
+	return strings.Join(kept, "")
 }
 
 func tail(s string, n int) string {

@@ -35,12 +35,18 @@ func runArgs(x *lockstep.Run) []any {
 // Run implements store.RunReader.
 func (t *tx) Run(id lockstep.RunID) (*lockstep.Run, error) {
 	x, err := one(t.session, scanRun, `SELECT `+runColumns+` FROM runs r WHERE r.id = $1`, id)
+	if err == nil {
+		t.pin(x)
+	}
 	return x, place("read run "+string(id), err)
 }
 
 // OpenRun implements store.RunReader.
 func (t *tx) OpenRun(secret lockstep.SecretID) (*lockstep.Run, error) {
 	x, err := one(t.session, scanRun, `SELECT `+runColumns+` FROM runs r WHERE r.secret = $1 AND r.is_open`, secret)
+	if err == nil {
+		t.pin(x)
+	}
 	return x, place(fmt.Sprintf("read open run of secret %d", secret), err)
 }
 
@@ -113,6 +119,50 @@ func (t *tx) whyNoRun(x *lockstep.Run, conflict error) error {
 	return fmt.Errorf("another run is open: %w", conflict)
 }
 
+// pinnedRun are the columns of a Run that have an index or that never change.
+type pinnedRun struct {
+	version           lockstep.VersionID
+	trigger           lockstep.Trigger
+	testOnly, open    bool
+	created, finished int64
+	retryAt           int64
+}
+
+func pinned(x *lockstep.Run) pinnedRun {
+	return pinnedRun{
+		version: x.Version, trigger: x.Trigger, testOnly: x.TestOnly, open: !x.State.Final(),
+		created: micros(x.Created), finished: micros(x.Finished), retryAt: micros(x.RetryAt),
+	}
+}
+
+// pin remembers a Run as it is in the database, if this transaction keeps every
+// other writer off its Secret.
+func (t *tx) pin(x *lockstep.Run) {
+	if _, locked := t.marks[x.Secret]; !locked {
+		return
+	}
+	if t.pinned == nil {
+		t.pinned = make(map[lockstep.RunID]pinnedRun)
+	}
+	t.pinned[x.ID] = pinned(x)
+}
+
+// saving is the statement that writes a Run, and its arguments but the lease's:
+// the one that leaves every index alone, if that is all that changed.
+func (t *tx) saving(x *lockstep.Run) (query string, args []any) {
+	if known, ok := t.pinned[x.ID]; !ok || known != pinned(x) {
+		return saveRun, append(runArgs(x), x.Secret)
+	}
+	return moveRun, []any{
+		x.ID, x.Secret, x.Base, x.State, x.Attempts, micros(x.Deadline), x.Stop, x.StopReason,
+		micros(x.UndoUntil), x.Doubt, x.JobSeq, x.Reason, x.Hint, micros(x.Started),
+	}
+}
+
+const moveRun = `UPDATE runs SET base = $3, state = $4, attempts = $5, deadline = $6, stop = $7, stop_reason = $8,
+	undo_until = $9, doubt = $10, job_seq = $11, reason = $12, hint = $13, started = $14
+	WHERE id = $1 AND secret = $2`
+
 const saveRun = `UPDATE runs SET version = $2, base = $3, state = $4, triggered_by = $5, test_only = $6,
 	attempts = $7, retry_at = $8, deadline = $9, stop = $10, stop_reason = $11, undo_until = $12, doubt = $13,
 	job_seq = $14, reason = $15, hint = $16, created = $17, started = $18, finished = $19, is_open = $20
@@ -122,10 +172,11 @@ const saveRun = `UPDATE runs SET version = $2, base = $3, state = $4, triggered_
 // again while another is open.
 func (t *tx) SaveRun(x *lockstep.Run, lease *lockstep.Lease) error {
 	doing := "save run " + string(x.ID)
-	args := append(runArgs(x), x.Secret)
+	query, args := t.saving(x)
+	delete(t.pinned, x.ID)
 	t.touch(store.TopicRuns)
 	if lease == nil {
-		return place(doing, changed(t.session, lockstep.ErrNotFound, saveRun, args...))
+		return place(doing, changed(t.session, lockstep.ErrNotFound, query, args...))
 	}
 	if lease.Secret != x.Secret {
 		return fmt.Errorf("%s: the lease is of secret %d: %w", doing, lease.Secret, lockstep.ErrFenced)
@@ -134,8 +185,8 @@ func (t *tx) SaveRun(x *lockstep.Run, lease *lockstep.Lease) error {
 	if err := t.guard(*lease); err != nil {
 		return place(doing, err)
 	}
-	err := changed(t.session, lockstep.ErrFenced, saveRun+` AND EXISTS (SELECT 1 FROM slots l
-		WHERE l.secret = runs.secret AND l.fence = $22 AND l.holder = $23 AND l.expires > @now)`,
+	err := changed(t.session, lockstep.ErrFenced, query+fmt.Sprintf(` AND EXISTS (SELECT 1 FROM slots l
+		WHERE l.secret = runs.secret AND l.fence = $%d AND l.holder = $%d AND l.expires > @now)`, len(args)+1, len(args)+2),
 		append(args, lease.Fence, lease.Holder)...)
 	if errors.Is(err, lockstep.ErrFenced) {
 		if there, readErr := exists(t.session, `SELECT 1 FROM runs WHERE id = $1`, x.ID); readErr == nil && !there {

@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -151,26 +152,42 @@ func (t *tx) UnverifiedDue(limit int) ([]lockstep.SecretID, error) {
 func (t *tx) LockSecret(id lockstep.SecretID) (*lockstep.Secret, error) {
 	s, err := one(t.session, scanSecret, `SELECT `+secretColumns+` FROM secrets WHERE id = $1 @lock`, id)
 	if err == nil {
-		t.mark(s)
+		t.locked(s)
 	}
 	return s, place(fmt.Sprintf("lock secret %d", id), err)
 }
 
-// mark remembers what the scheduler knows of a Secret.
-func (t *tx) mark(s *lockstep.Secret) {
+// locked remembers a Secret that this transaction has just locked.
+func (t *tx) locked(s *lockstep.Secret) {
+	args, err := secretArgs(s)
+	if err != nil {
+		args = nil // a save says why it cannot be written
+	}
+	t.mark(s, args)
+}
+
+// mark remembers the columns of a Secret, and what the scheduler knows of it.
+func (t *tx) mark(s *lockstep.Secret, args []any) {
 	if t.marks == nil {
 		t.marks = make(map[lockstep.SecretID]dueMark)
 	}
-	t.marks[s.ID] = dueMark{rotation: rotationDue(s), unverified: s.Unverified}
+	t.marks[s.ID] = dueMark{rotation: rotationDue(s), unverified: s.Unverified, args: args}
 }
 
-// touchSchedule wakes the scheduler if the Secret is due earlier than it knew.
-func (t *tx) touchSchedule(s *lockstep.Secret) {
+// forget drops what this transaction knows of a Secret.
+func (t *tx) forget(id lockstep.SecretID) {
+	delete(t.marks, id)
+	delete(t.stages, id)
+}
+
+// touchSchedule wakes the scheduler if a Secret that was written is due earlier
+// than it knew.
+func (t *tx) touchSchedule(s *lockstep.Secret, args []any) {
 	old, due := t.marks[s.ID], rotationDue(s)
 	if due != 0 && (old.rotation == 0 || due < old.rotation) || s.Unverified && !old.unverified {
 		t.touch(store.TopicSchedule)
 	}
-	t.mark(s)
+	t.mark(s, args)
 }
 
 // InsertSecret implements store.SecretWriter.
@@ -184,7 +201,7 @@ func (t *tx) InsertSecret(s *lockstep.Secret) error {
 		created, changed, accessed, delete_at, gone, primary_region, replicas, rotation,
 		last_rotated, next_rotation, unverified, rotation_due, purge_due, name_key, event_seq)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24)
-		ON CONFLICT DO NOTHING RETURNING id`, append(args, s.EventSeq)...)
+		ON CONFLICT DO NOTHING RETURNING id`, append(slices.Clip(args), s.EventSeq)...)
 	if errors.Is(err, lockstep.ErrNotFound) {
 		err = lockstep.ErrExists
 	}
@@ -195,26 +212,62 @@ func (t *tx) InsertSecret(s *lockstep.Secret) error {
 		return place("insert secret "+s.Name, err)
 	}
 	s.ID = id
-	t.touchSchedule(s)
+	t.touchSchedule(s, args)
 	return nil
 }
 
+// saveColumns writes every column but the number and the event sequence.
+const saveColumns = `UPDATE secrets SET
+	account = $1, region = $2, name = $3, arn = $4, description = $5, type = $6, kms_key_id = $7,
+	tags = $8, resource_policy = $9, created = $10, changed = $11, accessed = $12, delete_at = $13,
+	gone = $14, primary_region = $15, replicas = $16, rotation = $17, last_rotated = $18,
+	next_rotation = $19, unverified = $20, rotation_due = $21, purge_due = $22, name_key = $23
+	WHERE id = $24`
+
+// saveRotated is saveColumns where a rotation has changed what a rotation
+// changes: SQLite writes every index anew whose columns a statement names.
+const saveRotated = `UPDATE secrets SET changed = $1, rotation = $2, last_rotated = $3, next_rotation = $4,
+	unverified = $5, rotation_due = $6 WHERE id = $7`
+
+// rotated are the positions in secretArgs that saveRotated writes.
+var rotated = [...]int{10, 16, 17, 18, 19, 20}
+
+// rotatedArgs are the arguments of saveRotated, if there is no other difference
+// between the columns before and after.
+func rotatedArgs(before, after []any) (args []any, ok bool) {
+	if len(before) != len(after) {
+		return nil, false
+	}
+	for i := range after {
+		if slices.Contains(rotated[:], i) {
+			args = append(args, after[i])
+		} else if before[i] != after[i] {
+			return nil, false
+		}
+	}
+	return args, true
+}
+
 // SaveSecret implements store.SecretWriter. The event sequence is left alone:
-// AddEvent counts it.
+// AddEvent counts it. Of a Secret that this transaction has locked, only what
+// changed is written.
 func (t *tx) SaveSecret(s *lockstep.Secret) error {
 	args, err := secretArgs(s)
-	if err == nil {
-		err = changed(t.session, lockstep.ErrNotFound, `UPDATE secrets SET
-			account = $1, region = $2, name = $3, arn = $4, description = $5, type = $6, kms_key_id = $7,
-			tags = $8, resource_policy = $9, created = $10, changed = $11, accessed = $12, delete_at = $13,
-			gone = $14, primary_region = $15, replicas = $16, rotation = $17, last_rotated = $18,
-			next_rotation = $19, unverified = $20, rotation_due = $21, purge_due = $22, name_key = $23
-			WHERE id = $24`, append(args, s.ID)...)
-	}
 	if err != nil {
 		return place("save secret "+s.Name, err)
 	}
-	t.touchSchedule(s)
+	before := t.marks[s.ID].args
+	if slices.Equal(before, args) {
+		return nil
+	}
+	query, set := saveColumns, args
+	if some, ok := rotatedArgs(before, args); ok {
+		query, set = saveRotated, some
+	}
+	if err := changed(t.session, lockstep.ErrNotFound, query, append(slices.Clip(set), s.ID)...); err != nil {
+		return place("save secret "+s.Name, err)
+	}
+	t.touchSchedule(s, args)
 	return nil
 }
 
@@ -222,6 +275,10 @@ func (t *tx) SaveSecret(s *lockstep.Secret) error {
 // stays; a Secret or Version that is not there is passed over.
 func (t *tx) TouchAccess(id lockstep.SecretID, version lockstep.VersionID, day time.Time) error {
 	at := micros(day)
+	if m, ok := t.marks[id]; ok {
+		m.args = nil
+		t.marks[id] = m
+	}
 	_, err := t.exec(`UPDATE secrets SET accessed = $1 WHERE id = $2 AND accessed < $1`, at, id)
 	if err == nil {
 		_, err = t.exec(`UPDATE versions SET accessed = $1 WHERE secret = $2 AND id = $3 AND accessed < $1`, at, id, version)
@@ -232,6 +289,7 @@ func (t *tx) TouchAccess(id lockstep.SecretID, version lockstep.VersionID, day t
 // PurgeSecret implements store.SecretWriter. The labels go first, since they
 // hold the Versions; all else goes with its Secret by foreign keys.
 func (t *tx) PurgeSecret(id lockstep.SecretID) error {
+	t.forget(id)
 	_, err := t.exec(`DELETE FROM stages WHERE secret = $1`, id)
 	if err == nil {
 		_, err = t.exec(`UPDATE events SET is_last = FALSE WHERE secret = $1
@@ -249,7 +307,7 @@ func (t *tx) ClaimDue(limit int) ([]*lockstep.Secret, error) {
 		WHERE rotation_due IS NOT NULL AND rotation_due <= (SELECT @now)
 		ORDER BY rotation_due, id LIMIT $1 @skip`, limit)
 	for _, s := range due {
-		t.mark(s)
+		t.locked(s)
 	}
 	return due, place("claim due secrets", err)
 }

@@ -20,19 +20,28 @@ type tx struct {
 	broken error
 	// touched are the topics to signal after the commit.
 	touched topicSet
-	// marks are the due marks of Secrets as this transaction read them: only a
-	// change that makes something due earlier wakes the scheduler.
+	// marks are the Secrets that this transaction has locked, as it read or
+	// wrote them last.
 	marks map[lockstep.SecretID]dueMark
+	// stages are the labels of Secrets that this transaction has locked, as it
+	// read or wrote them last.
+	stages map[lockstep.SecretID]lockstep.Stages
+	// pinned are the columns of Runs with an index, likewise.
+	pinned map[lockstep.RunID]pinnedRun
 	// guarded are the leases whose slots this transaction has locked.
 	guarded map[lockstep.SecretID]lockstep.Lease
 }
 
 var _ store.Tx = (*tx)(nil)
 
-// dueMark is what of a Secret the scheduler sleeps on.
+// dueMark is what of a locked Secret this transaction knows.
 type dueMark struct {
+	// rotation and unverified are what the scheduler sleeps on.
 	rotation   int64
 	unverified bool
+	// args are the columns as they were read or written last; nil if that is
+	// not known.
+	args []any
 }
 
 func newTx(ctx context.Context, s session) *tx {

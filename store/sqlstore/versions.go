@@ -73,7 +73,29 @@ func (t *tx) Stages(id lockstep.SecretID) (lockstep.Stages, error) {
 	for _, p := range list {
 		out[p.stage] = p.version
 	}
+	t.keepStages(id, out)
 	return out, nil
+}
+
+// keepStages remembers the labels of a Secret, if this transaction keeps every
+// other writer off it.
+func (t *tx) keepStages(id lockstep.SecretID, s lockstep.Stages) {
+	if _, locked := t.marks[id]; !locked {
+		return
+	}
+	if t.stages == nil {
+		t.stages = make(map[lockstep.SecretID]lockstep.Stages)
+	}
+	t.stages[id] = s.Clone()
+}
+
+// knownStages are the labels as they stand in the database.
+func (t *tx) knownStages(id lockstep.SecretID) (lockstep.Stages, error) {
+	if known, ok := t.stages[id]; ok {
+		delete(t.stages, id) // until they are written
+		return known, nil
+	}
+	return t.Stages(id)
 }
 
 // retirable joins a Version that waits for its retirement with its Secret and
@@ -169,7 +191,7 @@ func (t *tx) PruneVersions(id lockstep.SecretID, keep int, newest time.Time) (in
 // written. ErrNotFound if one stands on a Version that does not exist.
 func (t *tx) SaveStages(id lockstep.SecretID, s lockstep.Stages) error {
 	doing := fmt.Sprintf("save stages of secret %d", id)
-	old, err := t.Stages(id)
+	old, err := t.knownStages(id)
 	if err != nil {
 		return place(doing, err)
 	}
@@ -192,6 +214,7 @@ func (t *tx) SaveStages(id lockstep.SecretID, s lockstep.Stages) error {
 			return place(fmt.Sprintf("%s: %s on version %s", doing, stage, version), err)
 		}
 	}
+	t.keepStages(id, s)
 	return nil
 }
 

@@ -130,13 +130,18 @@ func (w *writer) batch(first *ticket) {
 	ran := []*ticket{first}
 	var touched topicSet
 	err := place("begin transaction", w.conn.control("BEGIN IMMEDIATE"))
-	for k := first; k != nil && err == nil; {
+	if err == nil {
+		touched, err = w.lead(first)
+	}
+	for err == nil {
+		k := w.next(len(ran))
+		if k == nil {
+			break
+		}
+		ran = append(ran, k)
 		var set topicSet
 		set, err = w.serve(k)
 		touched |= set
-		if k = w.next(len(ran)); k != nil {
-			ran = append(ran, k)
-		}
 	}
 	if err == nil {
 		err = place("commit", w.conn.control("COMMIT"))
@@ -166,18 +171,27 @@ func (w *writer) next(taken int) *ticket {
 	}
 }
 
-// serve gives one ticket its turn, inside a savepoint. An error means that the
-// transaction as a whole is lost.
+// lead gives the first ticket of a transaction its turn. It needs no savepoint,
+// and SQLite no journal for one: what undoes it is to begin again. An error
+// means that the transaction as a whole is lost.
+func (w *writer) lead(k *ticket) (topicSet, error) {
+	done := w.hand(k)
+	if done.keep {
+		return done.touched, nil
+	}
+	if err := w.conn.control("ROLLBACK"); err != nil {
+		return 0, place("undo update", err)
+	}
+	return 0, place("begin transaction again", w.conn.control("BEGIN IMMEDIATE"))
+}
+
+// serve gives a later ticket its turn, inside a savepoint. An error means that
+// the transaction as a whole is lost.
 func (w *writer) serve(k *ticket) (topicSet, error) {
 	if err := w.conn.control("SAVEPOINT turn"); err != nil {
 		return 0, place("begin update", err)
 	}
-	var done work
-	select {
-	case k.turn <- w.conn:
-		done = <-k.done
-	case <-k.gone:
-	}
+	done := w.hand(k)
 	if done.keep {
 		return done.touched, place("keep update", w.conn.control("RELEASE turn"))
 	}
@@ -185,6 +199,17 @@ func (w *writer) serve(k *ticket) (topicSet, error) {
 		return 0, place("undo update", err)
 	}
 	return 0, place("undo update", w.conn.control("RELEASE turn"))
+}
+
+// hand hands a ticket the connection and waits until it comes back; the zero
+// work if nobody waits for it any more.
+func (w *writer) hand(k *ticket) work {
+	select {
+	case k.turn <- w.conn:
+		return <-k.done
+	case <-k.gone:
+		return work{}
+	}
 }
 
 // busy makes sure that what the whole batch hears is an ErrBusy: none of its
