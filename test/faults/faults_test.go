@@ -70,7 +70,9 @@ func TestEveryCallBroken(t *testing.T) {
 			}
 		}
 	})
-	t.Logf("fault suite: %d cases, %d of them with a SIGKILL seen", cases.Load(), kills.Load())
+	// make test prints attributes, also of tests that pass.
+	t.Attr("fault-cases", fmt.Sprint(cases.Load()))
+	t.Attr("sigkills-seen", fmt.Sprint(kills.Load()))
 	if kills.Load() < cases.Load()/4 {
 		t.Errorf("only %d of %d cases saw the process killed: the kill points are not reached", kills.Load(), cases.Load())
 	}
