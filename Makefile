@@ -9,10 +9,9 @@ GO ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -X main.version=$(VERSION)
 # One package that hangs must not eat the time of all: two cores need some
-# minutes for everything. Three packages at once, since many tests wait for
-# leases to run out.
+# minutes for everything.
 TEST_TIMEOUT ?= 9m
-TEST_FLAGS ?= -race -p 3 -timeout $(TEST_TIMEOUT)
+TEST_FLAGS ?= -race -timeout $(TEST_TIMEOUT)
 PACKAGES ?= ./...
 TOOL := $(GO) tool -modfile=tools/go.mod
 
