@@ -41,7 +41,8 @@ type Publisher interface {
 
 // Streams tells what NATS holds.
 type Streams interface {
-	// HasJob tells whether a Job with that subject is queued or in flight.
+	// HasJob tells whether a Job with that subject is queued or in flight,
+	// and sees to it that one which was passed over is delivered.
 	HasJob(ctx context.Context, subject string) (bool, error)
 	// LastEvent is the newest Event of a subject; nil if there is none.
 	LastEvent(ctx context.Context, subject string) (*lockstep.Event, error)

@@ -96,12 +96,23 @@ func (r *Relay) publishJobs(ctx context.Context, jobs []store.Job) ([]verdict, e
 			delete(r.busy, rows[i])
 			verdicts = append(verdicts, verdict{row: rows[i]})
 		case errors.Is(err, lockstep.ErrBusy):
-			verdicts = append(verdicts, verdict{row: rows[i], delay: r.nextDelay(rows[i])})
+			d := r.nextDelay(rows[i])
+			verdicts = append(verdicts, verdict{row: rows[i], delay: d})
+			if d == lastDelay {
+				failed = errors.Join(failed, r.awaken(ctx, ms[i].Subject))
+			}
 		default:
-			failed = err
+			failed = errors.Join(failed, err)
 		}
 	}
 	return verdicts, failed
+}
+
+// awaken looks at the Job that keeps a subject busy for long: one that no
+// consumer delivers would keep it so for ever.
+func (r *Relay) awaken(ctx context.Context, subject string) error {
+	_, err := r.cfg.Streams.HasJob(ctx, subject)
+	return err
 }
 
 // nextDelay doubles the delay of a row each time its subject is busy.
