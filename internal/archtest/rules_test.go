@@ -48,6 +48,7 @@ func rules() []rule {
 
 		// Servers and certificates of our own, for the demo, tests and node.
 		{folder: "internal/localca"},
+		{folder: "internal/clusterfiles", may: []string{"internal/localca"}},
 		{folder: "internal/pgserver"},
 		{folder: "internal/pgtest", may: []string{"internal/pgserver"}},
 
