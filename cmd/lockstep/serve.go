@@ -37,6 +37,7 @@ type settings struct {
 	NATSClient  string   `yaml:"nats-client-url"`
 	Replicas    int      `yaml:"nats-replicas"`
 	Metrics     string   `yaml:"metrics-listen"`
+	OTLP        string   `yaml:"otlp-endpoint"`
 	DrainDelay  string   `yaml:"drain-delay"`
 	Store       string   `yaml:"store"`
 	MinInterval string   `yaml:"min-interval"`
@@ -84,6 +85,7 @@ SIGTERM drains and ends with exit code 0.`,
 	f.StringVar(&s.NATSClient, "nats-client-url", "", "where applications reach that cluster (default --nats-url)")
 	f.IntVar(&s.Replicas, "nats-replicas", 0, "servers that hold each stream (default 3 if --nats-url names three, else 1)")
 	f.StringVar(&s.Metrics, "metrics-listen", "", "address of /metrics, /healthz and /readyz, in clear and without login (default none)")
+	f.StringVar(&s.OTLP, "otlp-endpoint", "", "send traces to this OpenTelemetry collector, http://HOST:4318 (default $OTEL_EXPORTER_OTLP_ENDPOINT, else nowhere)")
 	f.StringVar(&s.DrainDelay, "drain-delay", "0s", "at the end, how long /readyz says so before requests are refused")
 	f.StringVar(&s.Store, "store", "", "sqlite:PATH or postgres://… (default sqlite in the data directory)")
 	f.StringVar(&s.MinInterval, "min-interval", "1m", "shortest interval between two rotations of a secret")
@@ -153,7 +155,7 @@ func (s *settings) config(errOut io.Writer) (node.Config, error) {
 	}
 	cfg := node.Config{
 		NodeName: s.NodeName, DataDir: s.DataDir, RootKey: s.RootKey, CADir: s.CADir,
-		Listen: s.Listen, PlainHTTP: s.HTTP, MetricsListen: s.Metrics, DrainDelay: delay,
+		Listen: s.Listen, PlainHTTP: s.HTTP, MetricsListen: s.Metrics, OTLPEndpoint: s.OTLP, DrainDelay: delay,
 		NATSListen: s.NATSListen, NATSURL: s.NATSURL, NATSLogin: s.NATSLogin, NATSCA: s.NATSCA,
 		NATSClientURL: s.NATSClient, NATSReplicas: s.Replicas,
 		Store: s.Store, MinInterval: minInterval, Account: lockstep.AccountID(s.Account), Workers: s.Workers,

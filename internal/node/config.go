@@ -53,6 +53,9 @@ type Config struct {
 	// MetricsListen is the address for /healthz, /readyz and /metrics, in clear
 	// and without a login; empty: none.
 	MetricsListen string
+	// OTLPEndpoint is where traces go, by OTLP over HTTP; empty: as
+	// OpenTelemetry's variables say, and nowhere without them.
+	OTLPEndpoint string
 	// DrainDelay is how long a node that ends goes on to answer requests while
 	// /readyz says that it ends, so that balancers notice; default none.
 	DrainDelay time.Duration

@@ -59,7 +59,7 @@ func (n *Node) closing(next http.Handler) http.Handler {
 	})
 }
 
-// monitor serves health to those who watch the node: in clear and without a
+// monitor serves health and metrics to those who watch the node: in clear and without a
 // login, so on an address of its own that only they reach.
 func (n *Node) monitor(ctx context.Context) error {
 	if n.cfg.MetricsListen == "" {
@@ -68,6 +68,10 @@ func (n *Node) monitor(ctx context.Context) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { say(w, http.StatusOK, "ok") })
 	mux.HandleFunc("GET /readyz", n.tellReady)
+	if n.cfg.has(RoleScheduler) {
+		n.metrics.WatchStore(n.life, n.store, n.log.With("part", "metrics"))
+	}
+	mux.Handle("GET /metrics", n.metrics.Handler())
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", n.cfg.MetricsListen)
 	if err != nil {
 		return fmt.Errorf("listen on --metrics-listen %s: %w", n.cfg.MetricsListen, err)

@@ -27,6 +27,8 @@ import (
 	"lockstep/hsm"
 	"lockstep/internal/fault"
 	"lockstep/internal/localca"
+	"lockstep/internal/metrics"
+	"lockstep/internal/tracing"
 	"lockstep/keeper"
 	"lockstep/keys"
 	"lockstep/rotators"
@@ -68,6 +70,10 @@ type Node struct {
 	// draining is set when the node begins to end.
 	draining atomic.Bool
 
+	metrics *metrics.Set
+	// tracer is nil unless somebody collects traces.
+	tracer *tracing.Tracer
+
 	unsubscribe func()
 	// life bounds the work in the background. It does not end with the context
 	// of Start, which a signal cancels: work in hand is drained by Stop.
@@ -98,7 +104,7 @@ func Start(ctx context.Context, cfg Config) (_ *Node, err error) {
 		}
 	}
 	steps := []func(context.Context) error{
-		n.openStore, n.openKeys, n.openAccess, n.buildEngine, n.bootstrap, n.openCA,
+		n.observe, n.openStore, n.openKeys, n.openAccess, n.buildEngine, n.bootstrap, n.openCA,
 		n.startBus, n.startWork, n.serve, n.monitor,
 	}
 	for _, step := range steps {
@@ -176,6 +182,7 @@ func (n *Node) stop() {
 	if n.watched != nil {
 		_ = n.watched.Close() // to the end, it said that the node drains
 	}
+	n.sendLastSpans()
 	n.closeAll()
 }
 

@@ -421,6 +421,28 @@ func TestMonitor(t *testing.T) {
 			t.Errorf("%s: %s %v", path, answer.Status, err)
 		}
 	}
+	if _, err := client(t, cfg, n).ListSecrets(t.Context(), &secretsmanager.ListSecretsInput{}); err != nil {
+		t.Fatal(err)
+	}
+	told, err := http.Get("http://" + n.MonitorAddress() + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(told.Body)
+	if err := errors.Join(err, told.Body.Close()); err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range []string{
+		`lockstep_api_requests_total{action="secretsmanager:ListSecrets",code=""} 1`, "lockstep_store_up 1",
+		`lockstep_root_key_duration_seconds_count{call="wrap",result="ok"} `, `lockstep_store_duration_seconds_count{kind="update",result="ok"} `,
+	} {
+		if !strings.Contains(string(text), line) {
+			t.Errorf("/metrics has no %q", line)
+		}
+	}
+	if secret := login(t, cfg.DataDir).SecretAccessKey; strings.Contains(string(text), secret) {
+		t.Error("a secret key is in /metrics")
+	}
 	answer, err := http.Get("http://" + n.MonitorAddress() + "/v1/status")
 	if err != nil {
 		t.Fatal(err)

@@ -41,7 +41,7 @@ func (n *Node) tryStore(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("open store: %w", err)
 	}
-	n.store = fault.Store(s)
+	n.store = n.metrics.Store(fault.Store(s))
 	return nil
 }
 
@@ -67,8 +67,8 @@ func (n *Node) openKeys(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("open root key: %w", err)
 	}
-	n.root = root
-	n.keys, err = keys.New(ctx, keys.Config{Store: n.store, Root: root})
+	n.root = n.metrics.Key(root)
+	n.keys, err = keys.New(ctx, keys.Config{Store: n.store, Root: n.root})
 	return err
 }
 
@@ -90,7 +90,7 @@ func (n *Node) buildEngine(context.Context) error {
 	if err != nil {
 		return err
 	}
-	cfg := runs.Config{Store: n.store, Rotators: n.registry, MinInterval: n.cfg.MinInterval, Lease: n.cfg.Lease}
+	cfg := runs.Config{Store: n.store, Rotators: n.registry, MinInterval: n.cfg.MinInterval, Lease: n.cfg.Lease, Observer: n.metrics}
 	if n.keys != nil {
 		n.keeper = keeper.New(n.store, n.keys, n.registry)
 		cfg.Vault = n.keeper // else nobody asks for values: starting what is due needs none
@@ -133,7 +133,7 @@ func (n *Node) startBus(ctx context.Context) error {
 		return nil
 	}
 	n.relay, err = events.New(events.Config{
-		Store: n.store, Publisher: fault.Publisher(n.bus), Streams: n.bus, Node: n.name(), Logger: n.log.With("part", "relay"),
+		Store: n.store, Publisher: fault.Publisher(n.bus), Streams: n.bus, Node: n.name(), Observer: n.metrics, Logger: n.log.With("part", "relay"),
 	})
 	if err != nil {
 		return err
@@ -164,7 +164,7 @@ func (n *Node) startWorkers(ctx context.Context) error {
 	}
 	n.pool, err = workers.New(workers.Config{
 		Queue: n.queue, Engine: n.runs, Vault: n.keeper, Rotators: n.registry,
-		Workers: n.cfg.Workers, AckWait: n.cfg.Lease, Logger: n.log.With("part", "worker"),
+		Workers: n.cfg.Workers, AckWait: n.cfg.Lease, Observer: n.workObserver(), Logger: n.log.With("part", "worker"),
 	})
 	if err != nil {
 		return err
@@ -257,7 +257,7 @@ func (n *Node) handler() (http.Handler, error) {
 		Verifier: verifier,
 		Services: []api.AWSService{{Prefix: secretsmanager.TargetPrefix, Scope: "secretsmanager", Service: secrets}},
 		Admin:    admin, Log: n.log.With("part", "api"), Ready: n.ready,
-		TrustedProxies: n.cfg.TrustedProxies,
+		Observer: n.metrics, TrustedProxies: n.cfg.TrustedProxies,
 	})
 }
 
