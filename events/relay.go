@@ -50,6 +50,13 @@ type Streams interface {
 	EventStream(ctx context.Context) (bus.StreamState, error)
 }
 
+// Observer hears of Events that the stream has got.
+type Observer interface {
+	// Published is told of an Event and when the stream had it. It returns at
+	// once. After a failure it may be told twice of the same.
+	Published(e lockstep.Event, at time.Time)
+}
+
 // Config says what a Relay joins. Store, Publisher and Streams are required;
 // a *bus.Bus is both of the latter.
 type Config struct {
@@ -66,6 +73,8 @@ type Config struct {
 	// Reconcile is how often the streams are compared with the store; 0: one
 	// minute.
 	Reconcile time.Duration
+	// Observer hears of what was published; nil: nobody.
+	Observer Observer
 	// Logger hears of failures; nil: silence.
 	Logger *slog.Logger
 }

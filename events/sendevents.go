@@ -86,9 +86,16 @@ func (r *Relay) publishEvents(ctx context.Context, batch []lockstep.Event) (arri
 		}
 		if !failed[fresh[i].Secret] {
 			arrived = append(arrived, fresh[i].ID)
+			r.published(fresh[i])
 		}
 	}
 	return arrived, err
+}
+
+func (r *Relay) published(e lockstep.Event) {
+	if r.cfg.Observer != nil {
+		r.cfg.Observer.Published(e, time.Now())
+	}
 }
 
 // withoutKnown asks the stream which Events it has already, or has a later

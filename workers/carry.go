@@ -33,6 +33,8 @@ type carrier struct {
 	told bool
 	// refused counts the values that the target refused in this claim.
 	refused int
+	// failure is what the present Step failed by.
+	failure error
 	// callEnds is when the present call to the target must be over, in unix
 	// nanoseconds; the heartbeat stops some time after it.
 	callEnds atomic.Int64
@@ -53,6 +55,7 @@ func (p *Pool) run(ctx context.Context, id lockstep.RunID, holder string) error 
 		if errors.Is(err, lockstep.ErrConflict) {
 			err = c.overtaken(live)
 		}
+		c.tellEnd(live, err)
 		var waiting *runs.Waiting
 		switch {
 		case err == nil, errors.Is(err, errAgain):
@@ -131,17 +134,20 @@ func (c *carrier) advance(ctx context.Context) error {
 	switch run.State { // prepare wrote nothing, or returned an error
 	case lockstep.RunQueued, lockstep.RunCreated:
 		if run.TestOnly {
-			return c.testOnly(ctx)
+			return c.observed(ctx, lockstep.StepTest, c.testOnly)
 		}
-		return c.create(ctx)
+		return c.observed(ctx, lockstep.StepCreate, c.create)
 	case lockstep.RunSetting:
-		return c.set(ctx)
+		return c.observed(ctx, lockstep.StepSet, c.set)
 	case lockstep.RunSet:
-		return c.test(ctx)
+		if err := c.observed(ctx, lockstep.StepTest, c.test); err != nil {
+			return err
+		}
+		return c.observed(ctx, lockstep.StepFinish, c.finish)
 	case lockstep.RunTested:
-		return c.finish(ctx)
+		return c.observed(ctx, lockstep.StepFinish, c.finish)
 	case lockstep.RunUndo:
-		return c.undo(ctx)
+		return c.observed(ctx, lockstep.StepUndo, c.undo)
 	}
 	return errSettled
 }
@@ -229,6 +235,7 @@ func permanent(err error, hint string) *lockstep.TargetError {
 // fail writes down that the open Step failed. It never returns nil.
 func (c *carrier) fail(ctx context.Context, te *lockstep.TargetError) error {
 	te = c.excused(ctx, te)
+	c.failure = te
 	c.log.WarnContext(ctx, "step failed", "state", c.claim.Run.State, "outcome", te.Outcome.String(), "error", te.Error(), "hint", te.Hint)
 	if c.claim.Run.State == lockstep.RunUndo {
 		if err := c.claim.UndoFailed(ctx, te); err != nil {

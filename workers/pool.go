@@ -71,7 +71,9 @@ type Config struct {
 	// AckWait is the queue's: a third of it is the pace of the signs of life.
 	// Zero means 15 seconds.
 	AckWait time.Duration
-	Logger  *slog.Logger
+	// Observer hears of the work; nil: nobody.
+	Observer Observer
+	Logger   *slog.Logger
 }
 
 // Pool is a set of workers in this process. Start it once; Stop waits for the
@@ -94,6 +96,9 @@ func New(cfg Config) (*Pool, error) {
 	}
 	if cfg.AckWait <= 0 {
 		cfg.AckWait = 15 * time.Second
+	}
+	if cfg.Observer == nil {
+		cfg.Observer = unobserved{}
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -160,8 +165,10 @@ func (p *Pool) handle(ctx context.Context, d *bus.Delivery, holder string) {
 		return
 	}
 	alive := p.signsOfLife(ctx, d)
-	err = p.work(ctx, job, holder)
+	seen, end := p.cfg.Observer.JobBegins(ctx, job)
+	err = p.work(seen, job, holder)
 	alive()
+	end(err)
 	p.settle(ctx, d, job, err)
 }
 

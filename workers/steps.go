@@ -93,6 +93,7 @@ func (c *carrier) applied(ctx context.Context) error {
 
 func (c *carrier) replaceRefused(ctx context.Context, te *lockstep.TargetError) error {
 	c.refused++
+	c.failure = te
 	c.log.InfoContext(ctx, "target refused the value, making another", "error", te.Error())
 	sealed, _, err := c.newValue(ctx)
 	if err != nil {
@@ -217,7 +218,7 @@ func (c *carrier) test(ctx context.Context) error {
 		te.Outcome = lockstep.NotApplied // a login changes nothing
 		return c.fail(ctx, &te)
 	}
-	return c.finish(ctx)
+	return nil
 }
 
 // finish moves AWSCURRENT.

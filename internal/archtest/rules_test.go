@@ -46,8 +46,13 @@ func rules() []rule {
 		{folder: "client", may: []string{"auth/sigv4"}},
 		{folder: "client/internal/clienttest", may: []string{everything}},
 
+		// What operators watch.
+		{folder: "internal/metrics", may: []string{"bus", "hsm", "store", "workers"}},
+		{folder: "internal/tracing", may: []string{"bus", "workers"}},
+
 		// Servers and certificates of our own, for the demo, tests and node.
 		{folder: "internal/localca"},
+		{folder: "internal/clusterfiles", may: []string{"internal/localca"}},
 		{folder: "internal/pgserver"},
 		{folder: "internal/pgtest", may: []string{"internal/pgserver"}},
 
