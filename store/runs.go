@@ -56,7 +56,8 @@ type RunWriter interface {
 	// seen that no lease is live, or changes nothing but the stop request.
 	// ErrFenced, ErrNotFound.
 	SaveRun(r *lockstep.Run, lease *lockstep.Lease) error
-	// BeginStep adds a record to the history and returns its number.
+	// BeginStep adds a record to the history and returns its number. A Step that
+	// has ended already is added as it is.
 	BeginStep(rec lockstep.StepRecord) (seq int, err error)
 	// EndStep completes it: Ended, OK, Outcome, Error, Hint. ErrNotFound.
 	EndStep(rec lockstep.StepRecord) error

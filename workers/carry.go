@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"lockstep"
+	"lockstep/bus"
 	"lockstep/keeper"
 	"lockstep/rotators"
 	"lockstep/runs"
@@ -28,9 +29,9 @@ type carrier struct {
 	claim   *runs.Claim
 	rotator rotators.Rotator
 	values  keeper.EngineValues
-	// told is true while values are those that the target has just accepted the
-	// pending one of.
-	told bool
+	// fresh is the state for which values are good as they are: those that the
+	// write into that state was checked against. Empty: for none.
+	fresh lockstep.RunState
 	// refused counts the values that the target refused in this claim.
 	refused int
 	// failure is what the present Step failed by.
@@ -42,12 +43,11 @@ type carrier struct {
 }
 
 // run carries a Run as far as it goes now.
-func (p *Pool) run(ctx context.Context, id lockstep.RunID, holder string) error {
-	claim, err := p.cfg.Engine.Claim(ctx, id, holder)
+func (p *Pool) run(ctx context.Context, job bus.JobMessage, holder string) error {
+	c, err := p.take(ctx, job, holder)
 	if err != nil {
 		return err
 	}
-	c := p.carrier(claim)
 	live, stop := c.heartbeat(ctx)
 	defer stop()
 	for {
@@ -65,7 +65,7 @@ func (p *Pool) run(ctx context.Context, id lockstep.RunID, holder string) error 
 			return err
 		default:
 			c.letGo(ctx)
-			return fmt.Errorf("carry run %s: %w", id, err)
+			return fmt.Errorf("carry run %s: %w", job.Run, err)
 		}
 	}
 }
@@ -170,12 +170,14 @@ func (c *carrier) decided(d runs.Decision, err error) error {
 	return errSettled
 }
 
-// prepareFor is prepare, but test logs in with what set has just told: nothing
-// has written the pending value since, and finish sees whether a label moved.
+// prepareFor is prepare, unless the values that led into this state are at hand:
+// set tells what was just stored, and test logs in with what set has just told.
+// Nothing has written the pending value since, the write into the state saw
+// AWSCURRENT where it was, and finish sees whether it moved afterwards.
 func (c *carrier) prepareFor(ctx context.Context, state lockstep.RunState) error {
-	told := c.told
-	c.told = false
-	if told && state == lockstep.RunSet && c.claim.Secret.Rotation != nil {
+	fresh := c.fresh
+	c.fresh = ""
+	if fresh == state && c.claim.Secret.Rotation != nil {
 		return nil
 	}
 	return c.prepare(ctx)

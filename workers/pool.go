@@ -40,6 +40,7 @@ type Queue interface {
 // Engine is what a worker writes down; runs.Service is one.
 type Engine interface {
 	Claim(ctx context.Context, id lockstep.RunID, holder string) (*runs.Claim, error)
+	ClaimWith(ctx context.Context, id lockstep.RunID, holder string, p runs.Pending) (*runs.Claim, error)
 	ClaimRetire(ctx context.Context, id lockstep.SecretID, v lockstep.VersionID, holder string) (*runs.Claim, error)
 	ClaimVerify(ctx context.Context, id lockstep.SecretID, holder string) (*runs.Claim, error)
 	AnswerPlan(ctx context.Context, id string, answer func(*store.Plan)) error
@@ -175,7 +176,7 @@ func (p *Pool) handle(ctx context.Context, d *bus.Delivery, holder string) {
 func (p *Pool) work(ctx context.Context, job bus.JobMessage, holder string) error {
 	switch store.JobKind(job.Kind) {
 	case store.JobRun:
-		return p.run(ctx, job.Run, holder)
+		return p.run(ctx, job, holder)
 	case store.JobRetire:
 		return p.retire(ctx, job.SecretID, job.Version, holder)
 	case store.JobVerify:
