@@ -59,18 +59,17 @@ func (r *Relay) sendJobs(ctx context.Context) (time.Duration, error) {
 }
 
 func settle(tx store.Tx, verdicts []verdict) error {
+	var sent []int64
 	for _, v := range verdicts {
-		var err error
 		if v.delay == 0 {
-			err = tx.JobSent(v.row)
-		} else {
-			err = tx.DelayJob(v.row, tx.Now().Add(v.delay))
+			sent = append(sent, v.row)
+			continue
 		}
-		if err != nil {
+		if err := tx.DelayJob(v.row, tx.Now().Add(v.delay)); err != nil {
 			return err
 		}
 	}
-	return nil
+	return tx.JobsSent(sent)
 }
 
 // publishJobs returns a verdict for each row but those that failed, which stay

@@ -69,11 +69,14 @@ func (s *Service) admit(tx store.Tx, secret *lockstep.Secret) error {
 	if err != nil {
 		return err
 	}
+	if open != nil {
+		return b.Close()
+	}
 	lost, err := haltedByLost(tx, b)
 	if err != nil {
 		return err
 	}
-	if open == nil && !lost {
+	if !lost {
 		id, err := lockstep.NewVersionID()
 		if err != nil {
 			return err

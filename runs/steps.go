@@ -19,12 +19,9 @@ func (c *Claim) write(ctx context.Context, fn func(w *writing) error) error {
 	var traits lockstep.Traits
 	var over bool
 	err := c.service.store.Update(ctx, func(tx store.Tx) error {
-		secret, err := tx.LockSecret(c.Secret.ID)
+		secret, err := tx.LockHeld(c.Lease())
 		if err != nil {
 			return fmt.Errorf("lock secret: %w", err)
-		}
-		if err := tx.GuardSlot(c.Lease()); err != nil {
-			return err
 		}
 		b, now, err := c.service.open(tx, secret)
 		if err != nil {

@@ -151,7 +151,7 @@ func everything(t *tx) error {
 		t.AddRefused(s.ID, "v", &lockstep.Sealed{}), t.DropRefused(s.ID, "v"),
 		t.SaveRun(r, &l), t.EndStep(lockstep.StepRecord{}), t.SavePlan(&store.Plan{ID: "p", Secret: s.ID}),
 		t.DeletePlansBefore(t.Now()), t.GuardSlot(l),
-		t.DelayJob(1, t.Now()), t.JobSent(1), t.DropJobs(s.ID, store.JobRun),
+		t.DelayJob(1, t.Now()), t.JobsSent([]int64{1}), t.DropJobs(s.ID, store.JobRun),
 		t.EventsSent([]string{"event"}), t.EventsUnsent([]string{"event"}),
 	)
 	_, err = t.BreakSlot(lockstep.Slot{Secret: s.ID}, "w", time.Hour)
