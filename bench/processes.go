@@ -73,7 +73,7 @@ func treeCPU(parent int) (time.Duration, error) {
 func processStat(pid int) ([]int64, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
-		return nil, nil //nolint:nilerr // a process that ended is not there
+		return nil, nil // a process that ended is not there
 	}
 	end := bytes.LastIndexByte(text, ')')
 	fields := strings.Fields(string(text[end+1:]))
