@@ -59,7 +59,8 @@ type Heads interface {
 }
 
 func sign(ctx context.Context, s Signer, purpose string, h Head) (Head, error) {
-	h.Root = s.ID()
+	// Microseconds are what every store keeps.
+	h.Root, h.Time = s.ID(), h.Time.UTC().Truncate(time.Microsecond)
 	signature, err := s.Sign(ctx, h.message(purpose))
 	if err != nil {
 		return Head{}, fmt.Errorf("sign audit head: %w", err)

@@ -172,3 +172,23 @@ func withoutSuffix(text string) string {
 	}
 	return text
 }
+
+// LastSeq is the number of the last entry in the files of a chain; 0 if there is
+// none. It does not verify.
+func LastSeq(files []File) uint64 {
+	if len(files) == 0 {
+		return 0
+	}
+	last := files[len(files)-1]
+	content, err := readAll(last.Path)
+	if err != nil {
+		return last.First
+	}
+	seq := last.First
+	for line := range bytes.Lines(content) {
+		if e, err := parse(bytes.TrimSuffix(line, []byte("\n"))); err == nil {
+			seq = e.seq
+		}
+	}
+	return seq
+}

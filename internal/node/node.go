@@ -53,6 +53,7 @@ type Node struct {
 	registry *rotators.Registry
 	// targets are rotators that keep something open between calls.
 	targets   []interface{ Close() }
+	audit     auditing
 	access    *access
 	keeper    *keeper.Keeper
 	runs      *runs.Service
@@ -104,8 +105,8 @@ func Start(ctx context.Context, cfg Config) (_ *Node, err error) {
 		}
 	}
 	steps := []func(context.Context) error{
-		n.observe, n.openStore, n.openKeys, n.openAccess, n.buildEngine, n.bootstrap, n.openCA,
-		n.startBus, n.startWork, n.serve, n.monitor,
+		n.observe, n.openStore, n.openKeys, n.openAudit, n.openAccess, n.buildEngine, n.bootstrap, n.openCA,
+		n.startBus, n.forwardAudit, n.startWork, n.serve, n.monitor,
 	}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {
@@ -206,7 +207,7 @@ func (n *Node) closeAll() {
 	for _, t := range n.targets {
 		t.Close()
 	}
-	var errs []error
+	errs := []error{n.closeAudit()}
 	if n.bus != nil {
 		errs = append(errs, n.bus.Close())
 	}
