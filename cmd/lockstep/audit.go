@@ -51,9 +51,10 @@ server may be running.`,
 
 // verifying are the flags of audit verify.
 type verifying struct {
-	place auditPlace
-	store string
-	heads []string
+	place   auditPlace
+	store   string
+	rootKey string
+	heads   []string
 }
 
 func newAuditVerify(t *target) *cobra.Command {
@@ -70,6 +71,7 @@ there is one.`,
 	}
 	v.place.flags(cmd)
 	cmd.Flags().StringVar(&v.store, "store", "", "store of the installation (default sqlite in the data directory); none to rest on --head alone")
+	cmd.Flags().StringVar(&v.rootKey, "root-key", "", "file of the root key (default root.key in the data directory)")
 	cmd.Flags().StringSliceVar(&v.heads, "head", nil, "file that audit head wrote; may be repeated")
 	return cmd
 }
@@ -130,7 +132,7 @@ func (v *verifying) trust(cmd *cobra.Command) (audit.Trust, error) {
 	trust := audit.Trust{Public: audit.PublicKeys{}}
 	if v.store != "none" {
 		var keyless, err error
-		trust, keyless, err = node.AuditTrust(cmd.Context(), node.Config{DataDir: dataDirOf(cmd.Flags()), Store: v.store})
+		trust, keyless, err = node.AuditTrust(cmd.Context(), node.Config{DataDir: dataDirOf(cmd.Flags()), Store: v.store, RootKey: v.rootKey})
 		if err != nil {
 			return trust, err
 		}

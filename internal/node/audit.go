@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -87,7 +88,7 @@ func (n *Node) openAudit(ctx context.Context) error {
 		return err
 	}
 	log, err := audit.Open(ctx, audit.Config{
-		Dir: n.cfg.AuditDir(), Node: audit.NodeName(n.name()), MACKey: n.keys.Derive(auditMAC), Signer: n.root,
+		Dir: n.cfg.AuditDir(), Node: n.auditName(), MACKey: n.keys.Derive(auditMAC), Signer: n.root,
 		Heads: auditHeads{n.store}, Keep: n.cfg.Audit.Keep, Logger: n.log.With("part", "audit"),
 	})
 	if err != nil {
@@ -95,6 +96,19 @@ func (n *Node) openAudit(ctx context.Context) error {
 	}
 	n.audit = auditing{log: log}
 	return log.Append(ctx, n.lifecycle("StartServer"))
+}
+
+// auditName names this node's chain: the same over restarts, which the number of
+// a process is not.
+func (n *Node) auditName() string {
+	if n.cfg.DataDir == "" && n.cfg.NodeName == "" {
+		host, err := os.Hostname()
+		if err != nil {
+			host = "localhost"
+		}
+		return audit.NodeName(host)
+	}
+	return audit.NodeName(n.name())
 }
 
 // auditMAC is the purpose of the key of the entries' macs.
@@ -122,7 +136,7 @@ func (n *Node) forwardAudit(context.Context) error {
 			}
 			sinks = append(sinks, audit.NewWriterSink("stdout", n.cfg.Audit.Stdout))
 		case s == "jetstream":
-			sinks = append(sinks, audit.NewStreamSink(audit.NodeName(n.name()), auditStream{n.bus}))
+			sinks = append(sinks, audit.NewStreamSink(n.auditName(), auditStream{n.bus}))
 		case s == "syslog":
 			sinks = append(sinks, audit.NewSyslogSink("", ""))
 		default:

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"lockstep"
@@ -23,8 +24,8 @@ import (
 // the macs is missing; nil if it is there.
 // Errors: lockstep.ErrNotFound if there is no store.
 func AuditTrust(ctx context.Context, cfg Config) (trust audit.Trust, keyless error, err error) {
-	if cfg, err = cfg.withDefaults(); err != nil {
-		return trust, nil, err
+	if cfg.Store == "" {
+		cfg.Store = "sqlite:" + filepath.Join(cfg.DataDir, "lockstep.db")
 	}
 	if path, ok := strings.CutPrefix(cfg.Store, "sqlite:"); ok {
 		if _, err := os.Stat(path); err != nil {
@@ -92,7 +93,7 @@ func macKey(ctx context.Context, s store.Store, cfg Config) (key []byte, err err
 		return nil, fmt.Errorf("the store was never used: %w", lockstep.ErrNotFound)
 	}
 	n := Node{cfg: cfg}
-	root, err := file.Open(file.Config{Path: n.path("root.key")})
+	root, err := file.Open(file.Config{Path: n.rootKeyPath()})
 	if err != nil {
 		return nil, err
 	}
