@@ -220,11 +220,10 @@ func printHeads(w io.Writer, trust audit.Trust) error {
 
 // querying are the flags of audit query.
 type querying struct {
-	place  auditPlace
-	query  audit.Query
-	since  string
-	until  string
-	denied bool
+	place auditPlace
+	query audit.Query
+	since string
+	until string
 }
 
 func newAuditQuery(t *target) *cobra.Command {
