@@ -88,7 +88,7 @@ SIGTERM drains and ends with exit code 0.`,
 	f.StringVar(&s.NATSCA, "nats-ca", "", "file with the authorities to trust there (default the system's)")
 	f.StringVar(&s.NATSClient, "nats-client-url", "", "where applications reach that cluster (default --nats-url)")
 	f.IntVar(&s.Replicas, "nats-replicas", 0, "servers that hold each stream (default 3 if --nats-url names three, else 1)")
-	f.StringVar(&s.Metrics, "metrics-listen", "", "address of /metrics, /healthz and /readyz, in clear and without login (default none)")
+	f.StringVar(&s.Metrics, "metrics-listen", "", "address of /metrics, /healthz and /readyz, in clear and without login; not served unless given")
 	f.StringVar(&s.OTLP, "otlp-endpoint", "", "send traces to this OpenTelemetry collector, http://HOST:4318 (default $OTEL_EXPORTER_OTLP_ENDPOINT, else nowhere)")
 	f.StringVar(&s.DrainDelay, "drain-delay", "0s", "at the end, how long /readyz says so before requests are refused")
 	f.StringVar(&s.Store, "store", "", "sqlite:PATH or postgres://… (default sqlite in the data directory)")
