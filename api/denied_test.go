@@ -43,7 +43,7 @@ func TestWhoMayNothing(t *testing.T) {
 		for _, name := range []string{"secret", "nosuch"} {
 			t.Run(action+" "+name, func(t *testing.T) {
 				wantError(t, u.raw(action, `{"SecretId":"`+name+`","Name":"`+name+`","SecretString":"v","ClientRequestToken":"`+tok1+`","Tags":[],"TagKeys":[],
-					"VersionStage":"x","ResourcePolicy":"`+policy+`","RotationLambdaARN":"plain","SecretIdList":["`+name+`"]}`), "AccessDeniedException", "")
+					"VersionStage":"x","ResourcePolicy":"`+policy+`","RotationLambdaARN":"plain","AddReplicaRegions":[{"Region":"eu-west-1"}],"RemoveReplicaRegions":["eu-west-1"],"SecretIdList":["`+name+`"]}`), "AccessDeniedException", "")
 			})
 		}
 	}

@@ -49,6 +49,10 @@ func (k *Keeper) updateFields(ctx context.Context, ref Ref, in UpdateInput) (Wri
 		if err != nil {
 			return out, err
 		}
+		if seen.Secret.IsReplica() && in.Description == nil && in.Type == nil {
+			d, err := k.rekeyReplica(ctx, ref, *in.KMSKeyID)
+			return WriteOutput{Secret: d.Secret}, err
+		}
 	}
 	err := k.change(ctx, ref, func(b *ledger.Book, _ store.Tx) error {
 		in.apply(b)
@@ -79,9 +83,10 @@ func set(field *string, to *string) bool {
 
 // change runs fn on the locked, unmarked Secret and saves it.
 func (k *Keeper) change(ctx context.Context, ref Ref, fn func(*ledger.Book, store.Tx) error) error {
-	return k.store.Update(ctx, func(tx store.Tx) error {
-		s, err := lockLive(tx, ref)
-		if err != nil {
+	var s *lockstep.Secret
+	err := k.store.Update(ctx, func(tx store.Tx) error {
+		var err error
+		if s, err = lockLive(tx, ref); err != nil {
 			return err
 		}
 		b, err := k.open(tx, s)
@@ -93,6 +98,10 @@ func (k *Keeper) change(ctx context.Context, ref Ref, fn func(*ledger.Book, stor
 		}
 		return b.Close()
 	})
+	if err == nil {
+		k.replicateNow(ctx, s)
+	}
+	return err
 }
 
 // open starts a Book with the Traits of the Secret's rotator.
@@ -140,6 +149,9 @@ func (k *Keeper) write(ctx context.Context, ref Ref, w newVersion) (WriteOutput,
 		s, keyID := seen.Secret, seen.Secret.KMSKeyID
 		if s.Deleted() {
 			return WriteOutput{}, ErrMarkedForDeletion
+		}
+		if s.IsReplica() {
+			return WriteOutput{}, errReplica
 		}
 		if w.keyID != nil {
 			keyID = *w.keyID

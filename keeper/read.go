@@ -104,7 +104,10 @@ func (k *Keeper) Describe(ctx context.Context, ref Ref) (Description, error) {
 		if err != nil {
 			return err
 		}
-		d, err = describe(tx, s)
+		if d, err = describe(tx, s); err != nil {
+			return err
+		}
+		d.Replicas, err = statusOf(tx, s)
 		return err
 	})
 	return d, err

@@ -36,6 +36,8 @@ type CreateInput struct {
 	Type        string
 	Tags        []lockstep.Tag
 	Value       lockstep.Value
+	// Replicas are to be made with it.
+	Replicas ReplicateInput
 }
 
 // PutInput is a new value.
@@ -96,6 +98,8 @@ type DeleteInput struct {
 type Description struct {
 	Secret *lockstep.Secret
 	Stages lockstep.Stages
+	// Replicas is how a primary's replicas are; not in lists.
+	Replicas []ReplicaStatus
 }
 
 // VersionList is a Secret with all its Versions, oldest first.

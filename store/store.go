@@ -51,6 +51,8 @@ const (
 	TopicOutbox Topic = "outbox"
 	// TopicRuns: a Run changed its state.
 	TopicRuns Topic = "runs"
+	// TopicReplicas: a Secret that has replicas was changed.
+	TopicReplicas Topic = "replicas"
 )
 
 // ReadTx reads one consistent snapshot.
@@ -64,6 +66,7 @@ type ReadTx interface {
 	KeyReader
 	IdentityReader
 	FigureReader
+	ReplicationReader
 }
 
 // Tx reads and writes in one transaction; it sees its own writes.
@@ -76,4 +79,5 @@ type Tx interface {
 	OutboxWriter
 	KeyWriter
 	IdentityWriter
+	ReplicationWriter
 }

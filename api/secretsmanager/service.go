@@ -7,8 +7,8 @@
 // (SerializationException), the limits of the fields (ValidationException),
 // names and tokens, and only then whether the Secret exists.
 //
-// Replication is not built; its three actions, and a creation that asks for
-// replicas, say so (InvalidRequestException).
+// A replica is answered for like any other Secret, but changed only where its
+// primary is; keeper refuses the rest.
 package secretsmanager
 
 import (
@@ -60,12 +60,20 @@ type Attributes interface {
 	DeletePolicy(ctx context.Context, ref keeper.Ref) (keeper.Description, error)
 }
 
+// Replicas makes and ends copies in other regions; keeper.Keeper does.
+type Replicas interface {
+	AddReplicas(ctx context.Context, ref keeper.Ref, in keeper.ReplicateInput) (keeper.Description, error)
+	RemoveReplicas(ctx context.Context, ref keeper.Ref, regions []lockstep.Region) (keeper.Description, error)
+	Promote(ctx context.Context, ref keeper.Ref) (keeper.Description, error)
+}
+
 // Keeper is all that the API needs of keeper.Keeper.
 type Keeper interface {
 	Values
 	Catalogue
 	Lifecycle
 	Attributes
+	Replicas
 }
 
 // Rotations starts and ends rotations; runs.Service does.
@@ -88,6 +96,8 @@ type Config struct {
 	Keeper    Keeper
 	Rotations Rotations
 	Guard     Guard
+	// Regions are those served, where replicas can be; empty: none.
+	Regions []lockstep.Region
 	// PageKey protects NextToken. All nodes of an installation share it. Nil
 	// draws one, and tokens then end with the process.
 	PageKey []byte
@@ -100,6 +110,7 @@ type Service struct {
 	keeper    Keeper
 	rotations Rotations
 	guard     Guard
+	regions   []lockstep.Region
 	pages     *pages
 	now       func() time.Time
 	actions   map[string]action
@@ -125,7 +136,7 @@ func New(c Config) (*Service, error) {
 	}
 	return &Service{
 		keeper: c.Keeper, rotations: c.Rotations, guard: c.Guard,
-		pages: p, now: c.Now, actions: actions(),
+		regions: c.Regions, pages: p, now: c.Now, actions: actions(),
 	}, nil
 }
 

@@ -74,6 +74,9 @@ type Node struct {
 	// tracer is nil unless somebody collects traces.
 	tracer *tracing.Tracer
 
+	// replicator keeps replicas up to date.
+	replicator *keeper.Replicator
+
 	unsubscribe func()
 	// life bounds the work in the background. It does not end with the context
 	// of Start, which a signal cancels: work in hand is drained by Stop.
@@ -171,6 +174,9 @@ func (n *Node) stop() {
 	}
 	if n.pool != nil {
 		n.pool.Stop()
+	}
+	if n.replicator != nil {
+		n.replicator.Stop()
 	}
 	if n.queue != nil {
 		n.queue.Stop()

@@ -174,6 +174,8 @@ func (n *Node) startWorkers(ctx context.Context) error {
 }
 
 func (n *Node) startScheduler() error {
+	n.replicator = keeper.NewReplicator(n.keeper, n.log.With("part", "replicator"))
+	n.replicator.Start(n.life)
 	var err error
 	wake, unsubscribe := n.store.Subscribe(store.TopicSchedule)
 	n.unsubscribe = unsubscribe
@@ -237,6 +239,7 @@ func (n *Node) handler() (http.Handler, error) {
 	guard := auth.NewGuard(nil)
 	secrets, err := secretsmanager.New(secretsmanager.Config{
 		Keeper: n.keeper, Rotations: n.runs, Guard: guard, PageKey: n.keys.Derive("page-tokens"),
+		Regions: n.cfg.Regions,
 	})
 	if err != nil {
 		return nil, err

@@ -152,6 +152,8 @@ func everything(t *tx) error {
 		t.SaveRun(r, &l), t.EndStep(lockstep.StepRecord{}), t.SavePlan(&store.Plan{ID: "p", Secret: s.ID}),
 		t.DeletePlansBefore(t.Now()), t.GuardSlot(l),
 		t.DelayJob(1, t.Now()), t.JobsSent([]int64{1}), t.DropJobs(s.ID, store.JobRun),
+		t.MarkReplication(s.ID), t.DelayReplication(store.ReplicationMark{Primary: s.ID}, t.Now()),
+		t.ReplicationDone(store.ReplicationMark{Primary: s.ID}),
 		t.EventsSent([]string{"event"}), t.EventsUnsent([]string{"event"}),
 	)
 	_, err = t.BreakSlot(lockstep.Slot{Secret: s.ID}, "w", time.Hour)
@@ -240,6 +242,12 @@ func everyRead(t *tx, s *lockstep.Secret) (errs []error) {
 	_, err = t.Setting("x")
 	add(err)
 	_, err = t.Figures()
+	add(err)
+	_, err = t.Replication(s.ID)
+	add(err)
+	_, err = t.DueReplications(1)
+	add(err)
+	_, err = t.NextReplication()
 	add(err)
 	return append(errs, everyIdentity(t)...)
 }
