@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -128,7 +129,7 @@ func (n *Node) URL() string {
 	if n.cfg.PlainHTTP {
 		scheme = "http"
 	}
-	return scheme + "://" + n.listener.Addr().String()
+	return scheme + "://" + reachable(n.listener.Addr().String())
 }
 
 // NATSURL is where subscribers connect.
@@ -136,7 +137,11 @@ func (n *Node) NATSURL() string {
 	if n.cfg.NATSClientURL != "" {
 		return n.cfg.NATSClientURL
 	}
-	return n.bus.ClientURL()
+	scheme, address, found := strings.Cut(n.bus.ClientURL(), "://")
+	if !found || n.cfg.NATSURL != "" {
+		return n.bus.ClientURL()
+	}
+	return scheme + "://" + reachable(address)
 }
 
 // CAFile is the authority that clients are given to trust; empty without the
@@ -154,6 +159,17 @@ func (n *Node) MonitorAddress() string {
 		return ""
 	}
 	return n.monitorAt.String()
+}
+
+// reachable is an address that a client on this machine can connect to, and
+// that the certificate is for: a server that listens on every address is on the
+// loopback one too.
+func reachable(address string) string {
+	at, err := netip.ParseAddrPort(address)
+	if err != nil || !at.Addr().IsUnspecified() {
+		return address
+	}
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), at.Port()).String()
 }
 
 // Done delivers the error that ended the HTTP server, if it ends by itself.
@@ -259,7 +275,7 @@ func (n *Node) path(name string) string { return filepath.Join(n.cfg.DataDir, na
 func (n *Node) hosts() []string {
 	var out []string
 	for _, address := range []string{n.cfg.Listen, n.cfg.NATSListen} {
-		if host, _, err := net.SplitHostPort(address); err == nil && host != "" && !strings.HasPrefix(host, "0.0.0.0") && host != "::" {
+		if host, _, err := net.SplitHostPort(address); err == nil && host != "" && host != "0.0.0.0" && host != "::" {
 			out = append(out, host)
 		}
 	}

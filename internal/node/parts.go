@@ -12,6 +12,7 @@ import (
 	"lockstep"
 	"lockstep/api"
 	"lockstep/api/secretsmanager"
+	"lockstep/api/sts"
 	v1 "lockstep/api/v1"
 	"lockstep/auth"
 	"lockstep/bus"
@@ -256,8 +257,12 @@ func (n *Node) handler() (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	tokens, err := sts.New(sts.Config{Roles: n.access.identities, Sessions: n.access.sessions, Guard: guard})
+	if err != nil {
+		return nil, err
+	}
 	return api.New(api.Config{
-		Verifier: verifier,
+		Verifier: verifier, Query: api.QueryService{Scope: sts.Scope, Service: tokens},
 		Services: []api.AWSService{{Prefix: secretsmanager.TargetPrefix, Scope: "secretsmanager", Service: secrets}},
 		Admin:    admin, Log: n.log.With("part", "api"), Ready: n.ready,
 		Observer: n.metrics, TrustedProxies: n.cfg.TrustedProxies,
