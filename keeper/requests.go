@@ -102,6 +102,20 @@ type Description struct {
 	Replicas []ReplicaStatus
 }
 
+// ListInput selects one page of Secrets.
+type ListInput struct {
+	// Query selects; its Limit is the size of the page and must be set.
+	Query store.SecretQuery
+	// Keep has the last word on each; nil accepts all.
+	Keep func(*lockstep.Secret) bool
+}
+
+// Page is one page of a list; More tells whether another follows.
+type Page struct {
+	Secrets []Description
+	More    bool
+}
+
 // VersionList is a Secret with all its Versions, oldest first.
 type VersionList struct {
 	Secret   *lockstep.Secret

@@ -24,7 +24,6 @@ import (
 	"lockstep/auth/policy"
 	"lockstep/keeper"
 	"lockstep/runs"
-	"lockstep/store"
 )
 
 // TargetPrefix stands before the action in X-Amz-Target.
@@ -41,7 +40,7 @@ type Values interface {
 // Catalogue tells what there is, without values; keeper.Keeper does.
 type Catalogue interface {
 	Describe(ctx context.Context, ref keeper.Ref) (keeper.Description, error)
-	List(ctx context.Context, q store.SecretQuery) ([]keeper.Description, error)
+	List(ctx context.Context, in keeper.ListInput) (keeper.Page, error)
 	ListVersions(ctx context.Context, ref keeper.Ref) (keeper.VersionList, error)
 }
 

@@ -186,6 +186,14 @@ func everyRead(t *tx, s *lockstep.Secret) (errs []error) {
 			add(err)
 		}
 	}
+	with := []store.TermRange{store.TermsWith(store.TermName, "n")}
+	for _, sort := range []store.SecretSort{store.SortCreated, store.SortName} {
+		q := store.SecretQuery{Owner: o, Sort: sort, After: s, Limit: 1, Terms: [][]store.TermRange{with, with}}
+		_, err = t.ListSecrets(q)
+		add(err)
+		_, err = t.walk(q, walkFor)
+		add(err)
+	}
 	_, err = t.NextDue()
 	add(err)
 	_, err = t.ClaimDue(1)
