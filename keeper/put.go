@@ -174,8 +174,14 @@ func (k *Keeper) write(ctx context.Context, ref Ref, w newVersion) (WriteOutput,
 				return err
 			}
 			out = WriteOutput{Secret: b.Secret, Version: w.token}
+			before := b.Stages[lockstep.Current]
 			if out.Stages, err = w.place(b, made); err != nil {
 				return err
+			}
+			if now := b.Stages[lockstep.Current]; now != before && now == w.token {
+				if err := k.holdAccounts(tx, b.Secret, w.value); err != nil {
+					return err
+				}
 			}
 			return b.Prune()
 		})
@@ -211,6 +217,33 @@ func (k *Keeper) accountOf(s *lockstep.Secret, value lockstep.Value) (lockstep.A
 	return k.sealer.AccountKey(names[0]), nil
 }
 
+// holdAccounts makes the Accounts of the new AWSCURRENT this Secret's, where
+// rotation is on: the value that a hand has put may be another Account's. One
+// that another Secret rotates is refused, as turning rotation on would be.
+func (k *Keeper) holdAccounts(tx store.Tx, s *lockstep.Secret, value lockstep.Value) error {
+	if !s.RotationEnabled() {
+		return nil
+	}
+	names, err := k.targets.AccountNames(s.Rotation.Rotator, value)
+	if err != nil || len(names) < 2 {
+		return nil // no Account can be told; the next Run says what is wrong
+	}
+	if err := tx.ReleaseAccounts(s.ID); err != nil {
+		return fmt.Errorf("release accounts: %w", err)
+	}
+	for _, name := range names[1:] {
+		err := tx.HoldAccount(k.sealer.AccountKey(name), s.ID)
+		if errors.Is(err, lockstep.ErrConflict) {
+			return lockstep.Refuse(lockstep.ErrState,
+				"You can't make this value AWSCURRENT because another secret rotates the account at the target that it names. Cancel one of the two rotations first.")
+		}
+		if err != nil {
+			return fmt.Errorf("hold account: %w", err)
+		}
+	}
+	return nil
+}
+
 // addVersion stores a new Version. It returns false if the same Version with
 // the same value was there.
 func (k *Keeper) addVersion(tx store.Tx, b *ledger.Book, v *lockstep.Version, value lockstep.Value) (bool, error) {
@@ -244,6 +277,9 @@ func placeStages(b *ledger.Book, id lockstep.VersionID, stages []lockstep.Stage,
 	}
 	if b.Stages[lockstep.Current] == "" && !slices.Contains(stages, lockstep.Current) {
 		stages = append(slices.Clone(stages), lockstep.Current)
+	}
+	if len(stages) > MaxStages {
+		return nil, lockstep.Refuse(lockstep.ErrLimit, "A version can have at most %d staging labels.", MaxStages)
 	}
 	for _, st := range stages {
 		switch st {

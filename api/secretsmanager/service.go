@@ -24,6 +24,7 @@ import (
 	"lockstep/auth/policy"
 	"lockstep/keeper"
 	"lockstep/runs"
+	"lockstep/store"
 )
 
 // TargetPrefix stands before the action in X-Amz-Target.
@@ -226,12 +227,32 @@ func (s *Service) ref(ctx context.Context, r *request, id *string) keeper.Ref {
 }
 
 func (s *Service) refFor(ctx context.Context, r *request, id, action string) keeper.Ref {
-	return keeper.Ref{Owner: r.Caller.Owner(), ID: id, Allow: func(sec *lockstep.Secret) error {
-		return s.guard.Authorize(ctx, auth.Question{
+	return keeper.Ref{Owner: ownerFor(r.Caller, id), ID: id, Allow: func(sec *lockstep.Secret) error {
+		err := s.guard.Authorize(ctx, auth.Question{
 			Caller: r.Caller, Action: TargetPrefix + ":" + action, Resource: string(sec.ARN), Secret: sec,
 			Named: arnFor(r.Caller, id), Keys: r.keys,
 		})
+		if err == nil && sec.Account != r.Caller.Account && sec.KMSKeyID == "" && needsKey(action) {
+			return lockstep.Refuse(lockstep.ErrState,
+				"You can't access a secret from a different AWS account if you encrypt the secret with the default KMS service key.")
+		}
+		return err
 	}}
+}
+
+// ownerFor is whose Secret an id may name: an ARN can be another account's,
+// whose resource policy then decides. Regions are not crossed.
+func ownerFor(c auth.Caller, id string) store.Owner {
+	owner := c.Owner()
+	if arn, ok := lockstep.ParseSecretARN(id); ok {
+		owner.Account = arn.Account
+	}
+	return owner
+}
+
+// needsKey tells whether an action opens or seals a value.
+func needsKey(action string) bool {
+	return action == "GetSecretValue" || action == "PutSecretValue" || action == "UpdateSecret"
 }
 
 // mayOn asks about a resource that is no existing Secret.

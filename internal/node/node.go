@@ -88,12 +88,12 @@ type Node struct {
 	served   chan error
 }
 
-// Start brings a node up. When it returns, the node serves. Errors: ErrInvalid
-// for a Config that cannot work, ErrBusy if another process uses the data
+// Start brings a node up. When it returns, the node serves. Errors: *ConfigError
+// (an ErrInvalid) for a Config that cannot work, ErrBusy if another process uses the data
 // directory or an address.
 func Start(ctx context.Context, cfg Config) (_ *Node, err error) {
 	if cfg, err = cfg.withDefaults(); err != nil {
-		return nil, err
+		return nil, &ConfigError{err}
 	}
 	n := &Node{cfg: cfg, log: cfg.Logger, registry: &rotators.Registry{}, served: make(chan error, 1)}
 	n.life, n.endLife = context.WithCancel(fault.Background(context.WithoutCancel(ctx)))

@@ -219,6 +219,8 @@ var refusals = map[string][]refusal{
 	"ValidateResourcePolicy": {
 		{"an unknown secret", do((*sm.Client).ValidateResourcePolicy, sm.ValidateResourcePolicyInput{SecretId: nosuch, ResourcePolicy: aws.String(narrowPolicy)}), notFound, saysNoSecret},
 		{"no JSON", do((*sm.Client).ValidateResourcePolicy, sm.ValidateResourcePolicyInput{ResourcePolicy: aws.String("{")}), malformedPolicy, ""},
+		{"no JSON object", do((*sm.Client).ValidateResourcePolicy, sm.ValidateResourcePolicyInput{ResourcePolicy: aws.String("[]")}), malformedPolicy, ""},
+		{"null", do((*sm.Client).ValidateResourcePolicy, sm.ValidateResourcePolicyInput{ResourcePolicy: aws.String("null")}), malformedPolicy, ""},
 	},
 }
 
