@@ -174,12 +174,12 @@ func (n *Node) startWorkers(ctx context.Context) error {
 		return err
 	}
 	n.pool.Start(fault.Worker(n.life))
+	n.replicator = keeper.NewReplicator(n.keeper, n.log.With("part", "replicator"))
+	n.replicator.Start(n.life)
 	return nil
 }
 
 func (n *Node) startScheduler() error {
-	n.replicator = keeper.NewReplicator(n.keeper, n.log.With("part", "replicator"))
-	n.replicator.Start(n.life)
 	var err error
 	wake, unsubscribe := n.store.Subscribe(store.TopicSchedule)
 	n.unsubscribe = unsubscribe
