@@ -34,7 +34,7 @@ func measureLists(ctx context.Context, b *bench, out io.Writer) (err error) {
 	if own.dir, err = os.MkdirTemp("", "lockstep-bench-lists-"); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(own.dir)) }()
+	defer func() { err = errors.Join(err, os.RemoveAll(own.dir)) }() // #nosec G703 -- a file of the benchmark itself
 	seeding := time.Now()
 	if err := seedSecrets(ctx, filepath.Join(own.dir, "data")); err != nil {
 		return err
