@@ -195,7 +195,8 @@ func serve(ctx context.Context, s settings, errOut io.Writer) error {
 		return err
 	}
 	n, err := node.Start(ctx, cfg)
-	if errors.Is(err, lockstep.ErrInvalid) {
+	var mistake *node.ConfigError
+	if errors.As(err, &mistake) {
 		return &usageError{err}
 	}
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 
 	"lockstep"
 	"lockstep/api"
+	"lockstep/api/sts"
 	"lockstep/auth"
 	"lockstep/auth/sigv4"
 	"lockstep/bus"
@@ -15,6 +16,7 @@ type access struct {
 	policies   *auth.Policies
 	directory  *auth.Directory
 	identities *auth.Identities
+	sessions   *auth.Sessions
 }
 
 func (n *Node) openAccess(context.Context) error {
@@ -22,11 +24,14 @@ func (n *Node) openAccess(context.Context) error {
 		return nil
 	}
 	policies := auth.NewPolicies(auth.PoliciesConfig{Store: n.store})
-	n.access = &access{
-		policies:  policies,
-		directory: auth.NewDirectory(auth.DirectoryConfig{Store: n.store, Sealer: n.keys, Policies: policies}),
+	sessions, err := auth.NewSessions(auth.SessionsConfig{Key: n.keys.Derive("sessions"), Policies: policies})
+	if err != nil {
+		return err
 	}
-	var err error
+	n.access = &access{
+		policies: policies, sessions: sessions,
+		directory: auth.NewDirectory(auth.DirectoryConfig{Store: n.store, Sealer: n.keys, Policies: policies, Sessions: sessions}),
+	}
 	n.access.identities, err = auth.NewIdentities(auth.IdentitiesConfig{Store: n.store, Sealer: n.keys, Changed: n.accessChanged})
 	return err
 }
@@ -80,7 +85,7 @@ func (n *Node) verifier() (*sigv4.Verifier[auth.Principal], error) {
 	}
 	return sigv4.New(sigv4.Config[auth.Principal]{
 		Keys:     n.access.directory,
-		Services: []string{"secretsmanager", api.ScopeLockstep},
+		Services: []string{"secretsmanager", sts.Scope, api.ScopeLockstep},
 		Regions:  regions,
 	})
 }
