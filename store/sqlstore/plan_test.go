@@ -69,8 +69,11 @@ func planLine(r row) (string, error) {
 // only what is asked for, the newest of a table by its number, or a list that the
 // statement was given.
 func sqliteScans(line string) bool {
-	if strings.HasPrefix(line, "USE TEMP B-TREE FOR ORDER BY") || strings.HasPrefix(line, "SCAN json_each VIRTUAL TABLE") {
+	if strings.HasPrefix(line, "USE TEMP B-TREE FOR ORDER BY") {
 		return true
+	}
+	if strings.HasPrefix(line, "SCAN json_each VIRTUAL TABLE") {
+		return false
 	}
 	if !strings.HasPrefix(line, "SCAN ") || line == "SCAN CONSTANT ROW" || line == "SCAN events" || line == "SCAN extra" || line == "SCAN found" {
 		return false
