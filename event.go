@@ -24,12 +24,15 @@ const (
 	// EventRetireFailed: the old credential could not be removed; it is tried
 	// again.
 	EventRetireFailed EventType = "version.retire-failed"
-	EventRunWaiting   EventType = "run.waiting"
-	EventRunRetrying  EventType = "run.retrying"
-	EventRunSucceeded EventType = "run.succeeded"
-	EventRunFailed    EventType = "run.failed"
-	EventRunCancelled EventType = "run.cancelled"
-	EventRunLost      EventType = "run.lost"
+	// EventRetireReleased: a person let the old credential go before its policy
+	// would have, or where the policy waits for a person.
+	EventRetireReleased EventType = "version.retire-released"
+	EventRunWaiting     EventType = "run.waiting"
+	EventRunRetrying    EventType = "run.retrying"
+	EventRunSucceeded   EventType = "run.succeeded"
+	EventRunFailed      EventType = "run.failed"
+	EventRunCancelled   EventType = "run.cancelled"
+	EventRunLost        EventType = "run.lost"
 	// EventVerified: AWSCURRENT logs in at the target.
 	EventVerified EventType = "verify.succeeded"
 	// EventDrift: AWSCURRENT did not log in; data says what was done about it.
@@ -40,7 +43,7 @@ const (
 func EventTypes() []EventType {
 	return []EventType{
 		EventSecretCreated, EventSecretDeleted, EventSecretRestored, EventSecretPurged,
-		EventVersionCurrent, EventVersionRetired, EventRetireFailed,
+		EventVersionCurrent, EventVersionRetired, EventRetireFailed, EventRetireReleased,
 		EventRunWaiting, EventRunRetrying,
 		EventRunSucceeded, EventRunFailed, EventRunCancelled, EventRunLost,
 		EventVerified, EventDrift,

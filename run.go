@@ -75,6 +75,9 @@ const (
 	StopCancelled  StopKind = "cancelled"
 	StopSuperseded StopKind = "superseded"
 	StopFailed     StopKind = "failed"
+	// StopDiscarded marks a Run that was over without success as dealt with by
+	// a person; it stops nothing.
+	StopDiscarded StopKind = "discarded"
 )
 
 // StepRecord is one attempt at one Step in a Run's history. A record without

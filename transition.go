@@ -20,6 +20,14 @@ const (
 	RunLost      RunState = "lost"
 )
 
+// RunStates lists all states, in the order in which a Run may meet them.
+func RunStates() []RunState {
+	return []RunState{
+		RunQueued, RunCreated, RunSetting, RunSet, RunTested, RunUndo,
+		RunSucceeded, RunFailed, RunCancelled, RunLost,
+	}
+}
+
 // Final tells whether nothing follows this state by itself.
 func (s RunState) Final() bool {
 	switch s {

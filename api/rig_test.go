@@ -138,7 +138,7 @@ func start(t *testing.T) *rig {
 	})
 	must(t, err)
 	admin, err := v1.New(v1.Config{
-		Secrets: kp, History: rs, Rotations: rs, Changes: st, Guard: auth.NewGuard(nil), Identities: identities, Home: region,
+		Secrets: kp, History: rs, Rotations: rs, Hands: rs, Dead: noDead{}, Changes: st, Guard: auth.NewGuard(nil), Identities: identities, Home: region,
 		Status: v1.Status{Version: "test", Regions: []string{region, "eu-west-1"}, NATSURL: "tls://127.0.0.1:7422"},
 	})
 	must(t, err)
@@ -253,4 +253,14 @@ func (r *rig) create(name, value string) *sm.CreateSecretOutput {
 	out, err := r.client.CreateSecret(r.t.Context(), &sm.CreateSecretInput{Name: &name, SecretString: &value})
 	must(r.t, err)
 	return out
+}
+
+// noDead is a server without a stream.
+type noDead struct{}
+
+func (noDead) DeadJobs(context.Context, uint64, int) ([]lockstep.DeadJob, error) {
+	return []lockstep.DeadJob{
+		{Seq: 2, Subject: "lockstep.job.000000000000.us-east-1.default.run.prod.db", Reason: "unknown kind", Bytes: 3},
+		{Seq: 1, Subject: "lockstep.job.111111111111.us-east-1.default.run.prod.db", Reason: "another's", Bytes: 3},
+	}, nil
 }

@@ -122,8 +122,11 @@ func (a *api1) call(method, path, body string, status int, out any) {
 		a.t.Fatalf("%s %s: %d %s, want %d", method, path, got.status, got.body, status)
 	}
 	pattern, _, _ := strings.Cut(path, "?")
+	if id, verb, ok := strings.Cut(strings.TrimPrefix(pattern, "/v1/runs/"), "/"); ok && id != "" && strings.HasPrefix(pattern, "/v1/runs/") {
+		pattern = "/v1/runs/{id}/" + verb
+	}
 	for _, stem := range []string{"/v1/runs/", "/v1/plans/", "/v1/users/", "/v1/access-keys/", "/v1/groups/", "/v1/roles/", "/v1/policies/"} {
-		if strings.HasPrefix(pattern, stem) {
+		if strings.HasPrefix(pattern, stem) && !strings.Contains(pattern, "{id}") {
 			pattern = stem + "{id}"
 		}
 	}
@@ -198,7 +201,13 @@ func TestV1(t *testing.T) {
 			{"PUT", "/v1/rotation?secret=db/app", `{"rotator"`, 400, "Invalid"},
 			{"GET", "/v1/runs?limit=0", "", 400, "Invalid"},
 			{"GET", "/v1/runs?open=maybe", "", 400, "Invalid"},
+			{"GET", "/v1/runs?state=sleeping", "", 400, "Invalid"},
 			{"GET", "/v1/runs/run-nosuch", "", 404, "NotFound"},
+			{"POST", "/v1/runs/run-nosuch/retry", "", 404, "NotFound"},
+			{"POST", "/v1/retirements?secret=db/app", "{}", 409, "State"},
+			{"POST", "/v1/retirements/override?secret=nosuch", "{}", 404, "NotFound"},
+			{"POST", "/v1/retirements?secret=db/app", "{", 400, "Invalid"},
+			{"GET", "/v1/dead-jobs?limit=0", "", 400, "Invalid"},
 			{"GET", "/v1/plans/plan-nosuch", "", 404, "NotFound"},
 			{"GET", "/v1/events?secret=db/app&after=-1", "", 400, "Invalid"},
 			{"POST", "/v1/plans?secret=nosuch", "", 404, "NotFound"},
@@ -256,6 +265,7 @@ func TestV1(t *testing.T) {
 			t.Errorf("%+v", one)
 		}
 	})
+	t.Run("hands", func(t *testing.T) { hands(t, a) })
 	t.Run("plans, with a wait", func(t *testing.T) {
 		var got struct {
 			ID          string

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 
 	"lockstep"
 )
@@ -69,6 +70,19 @@ func DecodeJob(body []byte) (JobMessage, error) {
 		return JobMessage{}, fmt.Errorf("read job: %w", err)
 	}
 	return m, nil
+}
+
+// CheckSubject refuses a Job that came on another subject than its own: it was
+// forged, or its body belongs to another. Errors: ErrInvalid.
+func (m JobMessage) CheckSubject(subject string) error {
+	pool := DefaultPool
+	if parts := strings.SplitN(subject, ".", 6); len(parts) == 6 {
+		pool = parts[4]
+	}
+	if want := lockstep.JobSubject(m.Account, m.Region, pool, m.Kind, m.Name); want != subject {
+		return fmt.Errorf("read job: its body belongs on another subject, %s: %w", want, lockstep.ErrInvalid)
+	}
+	return nil
 }
 
 func (m JobMessage) check() error {

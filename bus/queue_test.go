@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -155,8 +156,34 @@ func TestDeadJob(t *testing.T) {
 	if string(m.Data) != string(d.Body()) || m.Header.Get(HeaderReason) != "not a job: unknown kind" || m.Header.Get(HeaderSubject) != d.Subject() {
 		t.Errorf("copy %s, headers %v", m.Data, m.Header)
 	}
-	if d := take(t, q); d.Redelivered() != 0 {
+	second := take(t, q)
+	if second.Redelivered() != 0 {
 		t.Error("the dead job came again")
+	}
+	if err := second.Dead(testContext(t), "another reason"); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		before uint64
+		limit  int
+		want   []string
+	}{
+		{0, 10, []string{"another reason", "not a job: unknown kind"}},
+		{0, 1, []string{"another reason"}},
+		{2, 10, []string{"not a job: unknown kind"}},
+		{1, 10, nil},
+	} {
+		var got []string
+		list, err := b.DeadJobs(testContext(t), c.before, c.limit)
+		for _, j := range list {
+			got = append(got, j.Reason)
+			if j.Subject != d.Subject() || j.Bytes != len(d.Body()) || j.At.IsZero() {
+				t.Errorf("%+v", j)
+			}
+		}
+		if err != nil || !slices.Equal(got, c.want) {
+			t.Errorf("dead jobs before %d: %q, %v, want %q", c.before, got, err, c.want)
+		}
 	}
 }
 

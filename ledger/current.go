@@ -210,7 +210,7 @@ func (b *Book) RetireByPolicy(v *lockstep.Version) error {
 	if policy.After != lockstep.RetireDelay {
 		return nil
 	}
-	return b.AddJob(store.Job{Kind: store.JobRetire, Version: v.ID, DueAt: v.RetireAt})
+	return b.AskRetirement(v, v.RetireAt)
 }
 
 // dropOverwritten takes out of the maybe-live set what the new value has

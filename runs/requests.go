@@ -1,6 +1,7 @@
 package runs
 
 import (
+	"slices"
 	"time"
 
 	"lockstep"
@@ -32,11 +33,27 @@ type RotateOutput struct {
 	Run     lockstep.RunID
 }
 
-// History is a Run with its Steps.
+// History is a Run with its Steps. In a list, Steps is empty, but Failed is the
+// last Step that failed.
 type History struct {
 	Run    *lockstep.Run
 	Secret *lockstep.Secret
 	Steps  []lockstep.StepRecord
+	Failed lockstep.StepRecord
+}
+
+// FailedStep is the Step of a Run without success that failed last; empty if
+// none did.
+func (h History) FailedStep() lockstep.Step {
+	if h.Run.State == lockstep.RunSucceeded {
+		return ""
+	}
+	for _, s := range slices.Backward(h.Steps) {
+		if s.Error != "" {
+			return s.Step
+		}
+	}
+	return h.Failed.Step
 }
 
 // Waiting says why a Run cannot go on yet and when to look again.

@@ -65,7 +65,7 @@ func (s *Service) ClaimRetire(ctx context.Context, id lockstep.SecretID, version
 
 // retireLater asks for another look at a retirement.
 func retireLater(b *ledger.Book, v *lockstep.Version, at time.Time) error {
-	return b.AddJob(store.Job{Kind: store.JobRetire, Version: v.ID, DueAt: at, Seq: v.RetireAttempts})
+	return b.AskRetirement(v, at)
 }
 
 func versionUnderLock(tx store.Tx, id lockstep.SecretID, version lockstep.VersionID) (*lockstep.Secret, *lockstep.Version, error) {
@@ -129,7 +129,16 @@ func dropIfCurrents(tx store.Tx, b *ledger.Book, v *lockstep.Version) (bool, err
 	if err := tx.SaveVersion(v); err != nil {
 		return false, fmt.Errorf("save version: %w", err)
 	}
-	return true, wakeOpenRun(tx, b)
+	return true, goOn(tx, b)
+}
+
+// goOn is what follows when a retirement is over: the next one of the Secret,
+// and a Run that waited for it.
+func goOn(tx store.Tx, b *ledger.Book) error {
+	if err := b.AskNextRetirement(); err != nil {
+		return err
+	}
+	return wakeOpenRun(tx, b)
 }
 
 // wakeOpenRun makes a Run that waited for a retirement due at once.
@@ -164,7 +173,7 @@ func (c *Claim) Retired(ctx context.Context) error {
 		if err := w.release(); err != nil {
 			return err
 		}
-		return wakeOpenRun(w.tx, w.book)
+		return goOn(w.tx, w.book)
 	})
 }
 

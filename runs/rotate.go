@@ -124,15 +124,23 @@ func replaceOpen(tx store.Tx, b *ledger.Book, open *lockstep.Run) error {
 		return b.Stop(open, lockstep.StopSuperseded, "replaced by a newer request to rotate")
 	}
 	if !held && open.RetryAt.After(b.Now) {
-		open.RetryAt = time.Time{}
-		if err := b.PublishRun(open, time.Time{}); err != nil {
+		if err := publishNow(tx, b, open); err != nil {
 			return err
-		}
-		if err := tx.SaveRun(open, nil); err != nil {
-			return fmt.Errorf("save run: %w", err)
 		}
 	}
 	return errStillOpen
+}
+
+// publishNow makes a Run that nobody holds due at once.
+func publishNow(tx store.Tx, b *ledger.Book, run *lockstep.Run) error {
+	run.RetryAt = time.Time{}
+	if err := b.PublishRun(run, time.Time{}); err != nil {
+		return err
+	}
+	if err := tx.SaveRun(run, nil); err != nil {
+		return fmt.Errorf("save run: %w", err)
+	}
+	return nil
 }
 
 // CancelRotation turns rotation off and asks an open Run to end. The rotator
@@ -173,7 +181,14 @@ func cancel(tx store.Tx, b *ledger.Book, out *RotateOutput) error {
 			return err
 		}
 	}
-	b.Secret.Rotation.Enabled = false
+	return turnOff(tx, b)
+}
+
+// turnOff turns rotation off; the rotator and the schedule stay stored.
+func turnOff(tx store.Tx, b *ledger.Book) error {
+	if b.Secret.Rotation != nil {
+		b.Secret.Rotation.Enabled = false
+	}
 	b.Secret.NextRotation = time.Time{}
 	b.Secret.Touch(b.Now)
 	if err := tx.ReleaseAccounts(b.Secret.ID); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"lockstep"
@@ -28,11 +29,33 @@ func (s *Service) Runs(ctx context.Context, q store.RunQuery) ([]History, error)
 					return fmt.Errorf("read secret of run: %w", err)
 				}
 			}
-			out = append(out, History{Run: run, Secret: secrets[run.Secret]})
+			h := History{Run: run, Secret: secrets[run.Secret]}
+			if h.Failed, err = lastFailure(tx, run); err != nil {
+				return err
+			}
+			out = append(out, h)
 		}
 		return nil
 	})
 	return out, err
+}
+
+// lastFailure is the Step of a Run that failed last; zero if none did, or if the
+// Run succeeded all the same.
+func lastFailure(tx store.ReadTx, run *lockstep.Run) (lockstep.StepRecord, error) {
+	if run.Attempts == 0 && run.State != lockstep.RunFailed || run.State == lockstep.RunSucceeded {
+		return lockstep.StepRecord{}, nil
+	}
+	steps, err := tx.Steps(run.ID)
+	if err != nil {
+		return lockstep.StepRecord{}, fmt.Errorf("read steps of run: %w", err)
+	}
+	for _, s := range slices.Backward(steps) {
+		if s.Error != "" {
+			return s, nil
+		}
+	}
+	return lockstep.StepRecord{}, nil
 }
 
 // Run reads a Run with its Steps. Errors: a Refusal of kind ErrNotFound.

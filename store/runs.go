@@ -39,6 +39,11 @@ type RunQuery struct {
 	Secret lockstep.SecretID
 	// Open limits it to Runs that are not final.
 	Open bool
+	// Failed limits it to Runs that failed or are lost and that nobody has
+	// discarded.
+	Failed bool
+	// States limits it to these states; empty for all.
+	States []lockstep.RunState
 	// Before is the last Run of the page before; empty for the first page.
 	Before lockstep.RunID
 	// Limit is the page size; zero means 50.

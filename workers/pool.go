@@ -165,6 +165,9 @@ func pause(ctx context.Context, d time.Duration) {
 // handle carries one Job and settles it.
 func (p *Pool) handle(ctx context.Context, d *bus.Delivery, holder string) {
 	job, err := bus.DecodeJob(d.Body())
+	if err == nil {
+		err = job.CheckSubject(d.Subject())
+	}
 	if err != nil {
 		p.log.ErrorContext(ctx, "job set aside", "subject", d.Subject(), "error", err)
 		p.settled(ctx, d.Dead(ctx, err.Error()))

@@ -2,6 +2,7 @@ package workers_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -97,6 +98,50 @@ func TestAJobDeliveredTwiceHasNoDoubleEffect(t *testing.T) {
 		}
 		w.sound(t)
 	})
+}
+
+// What is no Job goes to the dead letters with the reason, and the worker goes on.
+func TestForgedJobsAreSetAside(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, pgtest.Shared(t))
+	s := w.app(t, postgres.NameSingle)
+	body := func(change func(*bus.JobMessage)) []byte {
+		m := bus.JobMessage{Kind: "run", Account: owner.Account, Region: owner.Region, SecretID: s.ID, Name: s.Name, Run: "run-forged", Seq: 1}
+		change(&m)
+		out, err := json.Marshal(m)
+		must(t, err)
+		return out
+	}
+	subject := func(name string) string {
+		return lockstep.JobSubject(owner.Account, owner.Region, bus.DefaultPool, "run", name)
+	}
+	forged := []bus.Message{
+		{ID: "1", Subject: subject("unknown"), Body: body(func(m *bus.JobMessage) { m.Kind = "explode" })},
+		{ID: "2", Subject: subject("truncated"), Body: body(func(*bus.JobMessage) {})[:40]},
+		{ID: "3", Subject: subject("another"), Body: body(func(*bus.JobMessage) {})},
+		{ID: "4", Subject: subject("empty"), Body: nil},
+	}
+	for _, m := range forged {
+		w.publish(t, m)
+	}
+	out := w.rotate(t, "app")
+	w.pool(t.Context(), t)
+	w.succeeded(t, out.Run)
+	for _, m := range forged {
+		w.taken(t, m.Subject)
+	}
+	dead, err := w.bus.DeadJobs(t.Context(), 0, 10)
+	must(t, err)
+	reasons := map[string]string{}
+	for _, d := range dead {
+		reasons[d.Subject] = d.Reason
+	}
+	for m, want := range map[string]string{"unknown": `unknown kind "explode"`, "truncated": "unexpected EOF", "another": "another subject", "empty": "EOF"} {
+		if !strings.Contains(reasons[subject(m)], want) {
+			t.Errorf("%s: reason %q, want one with %q", m, reasons[subject(m)], want)
+		}
+	}
+	w.sound(t)
 }
 
 // publish puts a Job into the queue once its subject is free.

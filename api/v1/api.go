@@ -20,6 +20,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"lockstep"
@@ -134,6 +135,8 @@ type Config struct {
 	Secrets   Secrets
 	History   History
 	Rotations Rotations
+	Hands     Hands
+	Dead      DeadLetters
 	Changes   Changes
 	Guard     Guard
 	// Identities manages who there is.
@@ -151,7 +154,7 @@ type API struct {
 
 // New makes an API. Errors: ErrInvalid if a required field is missing.
 func New(c Config) (*API, error) {
-	if c.Secrets == nil || c.History == nil || c.Rotations == nil || c.Changes == nil || c.Guard == nil ||
+	if c.Secrets == nil || c.History == nil || c.Rotations == nil || c.Hands == nil || c.Dead == nil || c.Changes == nil || c.Guard == nil ||
 		c.Identities == nil || c.Home == "" {
 		return nil, fmt.Errorf("v1 config: everything but Status is required: %w", lockstep.ErrInvalid)
 	}
@@ -161,13 +164,13 @@ func New(c Config) (*API, error) {
 // route is one operation of the API.
 type route struct {
 	method  string
-	pattern string // at most one {id}, at the end
+	pattern string // at most one {id}, as a whole part
 	action  string
 	status  int
 	handle  func(*API, context.Context, call) (any, error)
 }
 
-func routes() []route { return append(ownRoutes(), identityRoutes()...) }
+func routes() []route { return slices.Concat(ownRoutes(), handRoutes(), identityRoutes()) }
 
 func ownRoutes() []route {
 	return []route{
@@ -240,12 +243,13 @@ func (a *API) find(r *http.Request) (route, string, error) {
 // matchPath compares a path with a pattern; {id} takes one part, not empty.
 func matchPath(pattern, path string) (id string, ok bool) {
 	const parameter = "{id}"
-	stem, parametric := strings.CutSuffix(pattern, parameter)
+	stem, tail, parametric := strings.Cut(pattern, parameter)
 	if !parametric {
 		return "", pattern == path
 	}
-	id, ok = strings.CutPrefix(path, stem)
-	return id, ok && id != "" && !strings.Contains(id, "/")
+	rest, begins := strings.CutPrefix(path, stem)
+	id, ends := strings.CutSuffix(rest, tail)
+	return id, begins && ends && id != "" && !strings.Contains(id, "/")
 }
 
 // ref names the Secret of the query parameter "secret", together with the

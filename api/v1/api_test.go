@@ -43,6 +43,10 @@ func TestMatchPath(t *testing.T) {
 		{"/v1/runs/{id}", "/v1/runs/", "", false},
 		{"/v1/runs/{id}", "/v1/runs/a/b", "a/b", false},
 		{"/v1/runs/{id}", "/v1/plans/a", "", false},
+		{"/v1/runs/{id}/retry", "/v1/runs/a/retry", "a", true},
+		{"/v1/runs/{id}/retry", "/v1/runs//retry", "", false},
+		{"/v1/runs/{id}/retry", "/v1/runs/retry", "", false},
+		{"/v1/runs/{id}/retry", "/v1/runs/a/b/retry", "", false},
 	} {
 		if id, ok := matchPath(c.pattern, c.path); ok != c.ok || (ok && id != c.id) {
 			t.Errorf("%s %s: %q %v", c.pattern, c.path, id, ok)

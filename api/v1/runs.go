@@ -2,7 +2,9 @@ package v1
 
 import (
 	"context"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"lockstep"
@@ -31,19 +33,21 @@ type stepOutput struct {
 }
 
 type runOutput struct {
-	ID         string       `json:"id"`
-	Secret     secretName   `json:"secret"`
-	VersionID  string       `json:"versionId"`
-	Base       string       `json:"baseVersionId,omitempty"`
-	State      string       `json:"state"`
-	Final      bool         `json:"final"`
-	Trigger    string       `json:"trigger"`
-	TestOnly   bool         `json:"testOnly,omitempty"`
-	Attempts   int          `json:"attempts"`
-	RetryAt    time.Time    `json:"retryAt,omitzero"`
-	Deadline   time.Time    `json:"deadline,omitzero"`
-	Stop       string       `json:"stop,omitempty"`
-	StopReason string       `json:"stopReason,omitempty"`
+	ID         string     `json:"id"`
+	Secret     secretName `json:"secret"`
+	VersionID  string     `json:"versionId"`
+	Base       string     `json:"baseVersionId,omitempty"`
+	State      string     `json:"state"`
+	Final      bool       `json:"final"`
+	Trigger    string     `json:"trigger"`
+	TestOnly   bool       `json:"testOnly,omitempty"`
+	Attempts   int        `json:"attempts"`
+	RetryAt    time.Time  `json:"retryAt,omitzero"`
+	Deadline   time.Time  `json:"deadline,omitzero"`
+	Stop       string     `json:"stop,omitempty"`
+	StopReason string     `json:"stopReason,omitempty"`
+	// FailedStep is the Step that failed last, if the Run did not succeed.
+	FailedStep string       `json:"failedStep,omitempty"`
 	Reason     string       `json:"reason,omitempty"`
 	Hint       string       `json:"hint,omitempty"`
 	Created    time.Time    `json:"created"`
@@ -66,6 +70,7 @@ func showRun(h runs.History) runOutput {
 	for _, s := range h.Steps {
 		out.Steps = append(out.Steps, showStep(s))
 	}
+	out.FailedStep = string(h.FailedStep())
 	return out
 }
 
@@ -107,8 +112,17 @@ func (a *API) listRuns(ctx context.Context, c call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	failed, err := flagOf(c, "failed")
+	if err != nil {
+		return nil, err
+	}
+	states, err := statesOf(q.Get("state"))
+	if err != nil {
+		return nil, err
+	}
 	query := store.RunQuery{
-		Owner: c.caller.Owner(), Open: open, Before: lockstep.RunID(q.Get("before")), Limit: int(limit) + 1,
+		Owner: c.caller.Owner(), Open: open, Failed: failed, States: states,
+		Before: lockstep.RunID(q.Get("before")), Limit: int(limit) + 1,
 	}
 	if err := a.selectSecret(ctx, c, &query); err != nil {
 		return nil, err
@@ -124,6 +138,22 @@ func (a *API) listRuns(ctx context.Context, c call) (any, error) {
 	}
 	for _, h := range found {
 		out.Runs = append(out.Runs, showRun(h))
+	}
+	return out, nil
+}
+
+// statesOf reads a list of states, separated by commas.
+func statesOf(given string) ([]lockstep.RunState, error) {
+	if given == "" {
+		return nil, nil
+	}
+	var out []lockstep.RunState
+	for word := range strings.SplitSeq(given, ",") {
+		state := lockstep.RunState(strings.TrimSpace(word))
+		if !slices.Contains(lockstep.RunStates(), state) {
+			return nil, invalid("There is no run state "+strconv.Quote(word)+".", "Give some of queued, created, setting, set, tested, undo, succeeded, failed, cancelled, lost, separated by commas.")
+		}
+		out = append(out, state)
 	}
 	return out, nil
 }

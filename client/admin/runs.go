@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"lockstep"
@@ -46,6 +47,8 @@ type Run struct {
 	Deadline   time.Time         `json:"deadline,omitzero"`
 	Stop       lockstep.StopKind `json:"stop,omitempty"`
 	StopReason string            `json:"stopReason,omitempty"`
+	// FailedStep is the Step that failed last, if the Run did not succeed.
+	FailedStep lockstep.Step `json:"failedStep,omitempty"`
 	// Reason is why it waits, retries or failed; Hint is the next step.
 	Reason   string    `json:"reason,omitempty"`
 	Hint     string    `json:"hint,omitempty"`
@@ -62,6 +65,11 @@ type RunQuery struct {
 	Secret string
 	// Open leaves out those that are final.
 	Open bool
+	// Failed leaves out all but those that failed or are lost and that nobody
+	// has discarded.
+	Failed bool
+	// States leaves out all others; empty: none.
+	States []lockstep.RunState
 	// Limit is how many at the most, 1 to 200; 0: 50.
 	Limit int
 	// Before is a former page's Next.
@@ -88,6 +96,14 @@ func (c *Client) Runs(ctx context.Context, q RunQuery) (RunPage, error) {
 	if q.Open {
 		query.Set("open", "true")
 	}
+	if q.Failed {
+		query.Set("failed", "true")
+	}
+	states := make([]string, 0, len(q.States))
+	for _, s := range q.States {
+		states = append(states, string(s))
+	}
+	set("state", strings.Join(states, ","))
 	if q.Limit > 0 {
 		query.Set("limit", strconv.Itoa(q.Limit))
 	}

@@ -11,21 +11,28 @@ import (
 )
 
 func newRuns(t *target) *cobra.Command {
-	var open bool
-	var limit int
+	var q admin.RunQuery
+	var states []string
 	cmd := &cobra.Command{
 		Use:   "runs [NAME | RUN]",
-		Short: "Show rotations: of all secrets, or of one with every step",
+		Short: "Show rotations, and retry, discard or cancel one",
 		Long: `Show rotations, newest first. With a secret's name, each is shown with its
 steps: when each began, how long it took and, if it failed, what the target said
-and what to do. With the id of a run (run-…), that one alone.`,
+and what to do. With the id of a run (run-…), that one alone.
+
+  lockstep runs --failed
+  lockstep runs --state queued,setting
+  lockstep runs prod/db`,
 		Args: maxArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := adminClient(cmd.Context(), cmd.Flags())
 			if err != nil {
 				return err
 			}
-			runs, err := findRuns(cmd, c, args, admin.RunQuery{Open: open, Limit: limit})
+			for _, s := range states {
+				q.States = append(q.States, lockstep.RunState(s))
+			}
+			runs, err := findRuns(cmd, c, args, q)
 			if err != nil {
 				return err
 			}
@@ -38,8 +45,11 @@ and what to do. With the id of a run (run-…), that one alone.`,
 			})
 		},
 	}
-	cmd.Flags().BoolVar(&open, "open", false, "only those that are not finished")
-	cmd.Flags().IntVar(&limit, "limit", 20, "how many at the most")
+	cmd.Flags().BoolVar(&q.Open, "open", false, "only those that are not finished")
+	cmd.Flags().BoolVar(&q.Failed, "failed", false, "only those that failed and that nobody has discarded")
+	cmd.Flags().StringSliceVar(&states, "state", nil, "only those in these states, for example queued,setting")
+	cmd.Flags().IntVar(&q.Limit, "limit", 20, "how many at the most")
+	cmd.AddCommand(newRunsShow(t), newRunsRetry(t), newRunsDiscard(t), newRunsCancel(t), newRunsDead(t))
 	return cmd
 }
 
@@ -77,10 +87,23 @@ func runsTable(w io.Writer, runs []admin.Run) {
 		row(w, "no rotations yet")
 		return
 	}
-	row(w, "STARTED", "SECRET", "STATE", "WHY", "VERSION", "TOOK", "NOTE")
+	row(w, "STARTED", "RUN", "SECRET", "STATE", "WHY", "TOOK", "NOTE")
 	for _, r := range runs {
-		row(w, when(r.Created), r.Secret.Name, stateWord(r), string(r.Trigger), short(string(r.VersionID)), took(r.Created, r.Finished), r.Reason)
+		row(w, when(r.Created), string(r.ID), r.Secret.Name, stateWord(r), string(r.Trigger), took(r.Created, r.Finished), note(r))
 	}
+}
+
+// note says why a run waits or failed: the step, the target's words, and what to
+// do.
+func note(r admin.Run) string {
+	words := r.Reason
+	if r.FailedStep != "" && words != "" {
+		words = string(r.FailedStep) + ": " + words
+	}
+	if r.Hint != "" {
+		words += " (" + r.Hint + ")"
+	}
+	return words
 }
 
 // stateWord is the state, with what a person would ask next.
@@ -88,7 +111,7 @@ func stateWord(r admin.Run) string {
 	switch {
 	case !r.Final && !r.RetryAt.IsZero():
 		return fmt.Sprintf("%s, next try %s", r.State, when(r.RetryAt))
-	case !r.Final && r.Stop != "":
+	case !r.Final && r.Stop != "", r.Stop == lockstep.StopDiscarded:
 		return fmt.Sprintf("%s (%s)", r.State, r.Stop)
 	}
 	return string(r.State)

@@ -180,7 +180,9 @@ func TestEveryCommandIsDescribed(t *testing.T) {
 			for _, sub := range subs {
 				walk(append(slices.Clone(path), sub))
 			}
-			return
+			if sections[name] == "" {
+				return // it does nothing without one of them
+			}
 		}
 		section := covering(sections, name)
 		if section == "" {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"lockstep"
@@ -70,6 +71,17 @@ func (t *tx) Runs(q store.RunQuery) ([]*lockstep.Run, error) {
 	}
 	if q.Open {
 		where += ` AND r.is_open`
+	}
+	if q.Failed {
+		where += ` AND r.state IN ('failed', 'lost') AND r.stop <> 'discarded'`
+	}
+	if len(q.States) > 0 {
+		var marks []string
+		for _, s := range q.States {
+			args = append(args, s)
+			marks = append(marks, fmt.Sprintf(`$%d`, len(args)))
+		}
+		where += ` AND r.state IN (` + strings.Join(marks, ", ") + `)`
 	}
 	if q.Before != "" {
 		args = append(args, q.Before)
