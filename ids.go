@@ -32,6 +32,10 @@ type RunID string
 // apart without telling what they are.
 type AccountKey string
 
+// TargetKey is the keyed hash of (engine, address) that identifies a target. It
+// tells two targets apart without telling where they are.
+type TargetKey string
+
 // ARN is the Amazon Resource Name form of a Secret's identity:
 // arn:aws:secretsmanager:<region>:<account>:secret:<name>-<6 characters>.
 type ARN string

@@ -18,6 +18,9 @@ type Rotation struct {
 	// RunDeadline bounds the time from a Run's first claim to its roll-back;
 	// zero means DefaultRunDeadline.
 	RunDeadline time.Duration `json:"runDeadline,omitempty"`
+	// VerifyEvery is how often AWSCURRENT is tried at the target, to find drift;
+	// zero means DefaultVerifyEvery, below zero never.
+	VerifyEvery time.Duration `json:"verifyEvery,omitempty"`
 }
 
 // The defaults of a Rotation's limits.
@@ -28,6 +31,7 @@ const (
 	// fewer.
 	DefaultMaxAttempts = 60
 	DefaultRunDeadline = time.Hour
+	DefaultVerifyEvery = 24 * time.Hour
 	// UndoDeadline bounds how long a roll-back is tried after it began.
 	UndoDeadline = 24 * time.Hour
 )
@@ -48,6 +52,15 @@ func (r *Rotation) Deadline() time.Duration {
 	return DefaultRunDeadline
 }
 
+// VerifyInterval returns how often AWSCURRENT is tried at the target; zero means
+// never.
+func (r *Rotation) VerifyInterval() time.Duration {
+	if r.VerifyEvery == 0 {
+		return DefaultVerifyEvery
+	}
+	return max(r.VerifyEvery, 0)
+}
+
 // Schedule is when a Secret rotates, as the user wrote it. Package schedule
 // gives it its meaning. At most one of Expression and AfterDays is set; with
 // neither, the Secret rotates only when asked.
@@ -65,6 +78,9 @@ type Schedule struct {
 	// CatchUp is what to do with a fire missed while down: "now" (default),
 	// "next-window" or "skip".
 	CatchUp string `json:"catchUp,omitempty"`
+	// MaxAge is how old a credential may become: a deadline that outranks the
+	// window. Zero means any age.
+	MaxAge time.Duration `json:"maxAge,omitempty"`
 	// Anchor is where the grid of rate and @every starts.
 	Anchor time.Time `json:"anchor,omitzero"`
 }

@@ -55,6 +55,12 @@ type Secret struct {
 	// Unverified is true while nobody has seen AWSCURRENT log in since
 	// something made it doubtful; a verify Job clears it.
 	Unverified bool
+	// NextVerify is when AWSCURRENT is tried at the target again, to find drift;
+	// zero for never.
+	NextVerify time.Time
+	// Target is where AWSCURRENT logs in, as far as the governor needs to know;
+	// empty if there is no target, or if nobody knows it yet.
+	Target TargetKey
 	// EventSeq is the sequence number of the last Event of this Secret.
 	EventSeq uint64
 }

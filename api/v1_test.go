@@ -125,7 +125,7 @@ func (a *api1) call(method, path, body string, status int, out any) {
 	if id, verb, ok := strings.Cut(strings.TrimPrefix(pattern, "/v1/runs/"), "/"); ok && id != "" && strings.HasPrefix(pattern, "/v1/runs/") {
 		pattern = "/v1/runs/{id}/" + verb
 	}
-	for _, stem := range []string{"/v1/runs/", "/v1/plans/", "/v1/users/", "/v1/access-keys/", "/v1/groups/", "/v1/roles/", "/v1/policies/"} {
+	for _, stem := range []string{"/v1/runs/", "/v1/plans/", "/v1/users/", "/v1/access-keys/", "/v1/groups/", "/v1/roles/", "/v1/policies/", "/v1/holds/"} {
 		if strings.HasPrefix(pattern, stem) && !strings.Contains(pattern, "{id}") {
 			pattern = stem + "{id}"
 		}
@@ -207,6 +207,14 @@ func TestV1(t *testing.T) {
 			{"POST", "/v1/retirements?secret=db/app", "{}", 409, "State"},
 			{"POST", "/v1/retirements/override?secret=nosuch", "{}", 404, "NotFound"},
 			{"POST", "/v1/retirements?secret=db/app", "{", 400, "Invalid"},
+			{"PUT", "/v1/holds/x", `{"kind":"freeze"}`, 400, "Invalid"},
+			{"PUT", "/v1/holds/x", `{"kind":"freeze","from":"tomorrow"}`, 400, "Invalid"},
+			{"PUT", "/v1/holds/x", `{"kind":"freeze","expression":"0 0 30 2 *","for":"1h"}`, 400, "Invalid"},
+			{"DELETE", "/v1/holds/x", "", 404, "NotFound"},
+			{"POST", "/v1/previews", `{"schedule":{"expression":"0 9 * * 1","timeZone":"Mars/Olympus"}}`, 400, "Invalid"},
+			{"POST", "/v1/previews", `{}`, 400, "Invalid"},
+			{"POST", "/v1/previews?secret=db/app", `{"count":101}`, 400, "Invalid"},
+			{"GET", "/v1/load?days=32", "", 400, "Invalid"},
 			{"GET", "/v1/dead-jobs?limit=0", "", 400, "Invalid"},
 			{"GET", "/v1/plans/plan-nosuch", "", 404, "NotFound"},
 			{"GET", "/v1/events?secret=db/app&after=-1", "", 400, "Invalid"},
@@ -265,6 +273,7 @@ func TestV1(t *testing.T) {
 			t.Errorf("%+v", one)
 		}
 	})
+	t.Run("schedules", func(t *testing.T) { schedules(t, a) })
 	t.Run("hands", func(t *testing.T) { hands(t, a) })
 	t.Run("plans, with a wait", func(t *testing.T) {
 		var got struct {

@@ -91,7 +91,7 @@ func TestDueRetirementAndUnverifiedSecretGetJobs(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		s.Unverified = true
+		s.Unverified, s.Rotation = true, &lockstep.Rotation{Enabled: true, Rotator: "test"}
 		return tx.SaveSecret(s)
 	})
 	w.start(t, w.relay) // reconciles at start

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"lockstep"
 	"lockstep/store"
@@ -238,8 +239,9 @@ func (k *Keeper) SealPending(ctx context.Context, s *lockstep.Secret, id lockste
 type TargetAccounts struct {
 	// Current is the Version that was looked at; empty if there is none.
 	Current lockstep.VersionID
-	// Own is the Account that it logs in as.
-	Own lockstep.AccountKey
+	// Own is the Account that it logs in as, Target where.
+	Own    lockstep.AccountKey
+	Target lockstep.TargetKey
 	// All are those that the Secret owns.
 	All []lockstep.AccountKey
 }
@@ -266,10 +268,17 @@ func (k *Keeper) TargetAccounts(ctx context.Context, id lockstep.SecretID, rotat
 	for i, name := range names {
 		key := k.sealer.AccountKey(name)
 		if i == 0 {
-			out.Own = key
+			out.Own, out.Target = key, k.targetKey(name)
 			continue
 		}
 		out.All = append(out.All, key)
 	}
 	return out, nil
+}
+
+// targetKey is the key of the target that an Account is at: what stands in its
+// name before the user.
+func (k *Keeper) targetKey(account string) lockstep.TargetKey {
+	parts := strings.SplitN(account, "|", 4)
+	return lockstep.TargetKey(k.sealer.AccountKey("target|" + strings.Join(parts[:min(len(parts), 3)], "|")))
 }

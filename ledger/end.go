@@ -93,6 +93,9 @@ func (b *Book) end(run *lockstep.Run, lease *lockstep.Lease, event lockstep.Even
 	if err := b.tx.SaveRun(run, lease); err != nil {
 		return fmt.Errorf("save run: %w", err)
 	}
+	if err := b.leave(run); err != nil {
+		return err
+	}
 	b.dropPending(run)
 	if run.State != lockstep.RunSucceeded || run.Attempts > 0 { // each refused value is an attempt
 		if err := b.tx.DropRefused(b.Secret.ID, run.Version); err != nil {
@@ -111,6 +114,46 @@ func (b *Book) end(run *lockstep.Run, lease *lockstep.Lease, event lockstep.Even
 		return err
 	}
 	return b.prune()
+}
+
+// leave gives a Run's place to another. One that succeeded does not wait for one.
+func (b *Book) leave(run *lockstep.Run) error {
+	if err := b.tx.LeavePlace(run.ID); err != nil {
+		return fmt.Errorf("leave the run's place: %w", err)
+	}
+	if run.State == lockstep.RunSucceeded {
+		return nil
+	}
+	b.hurry()
+	if err := b.tx.LeaveWait(run.ID); err != nil {
+		return fmt.Errorf("stop waiting: %w", err)
+	}
+	return nil
+}
+
+// hurryAfter is how soon after a failure a credential that gets too old is tried
+// again.
+const hurryAfter = 10 * time.Minute
+
+// hurry moves the next date forward after a failure, so that a credential with a
+// maximum age is tried again before it gets too old, or soon after.
+func (b *Book) hurry() {
+	s := b.Secret
+	if !s.RotationEnabled() || s.Rotation.Schedule.MaxAge <= 0 || s.LastRotated.IsZero() {
+		return
+	}
+	latest := s.LastRotated.Add(s.Rotation.Schedule.MaxAge - AgeMargin(s.Rotation))
+	if soonest := b.Now.Add(hurryAfter); latest.Before(soonest) {
+		latest = soonest
+	}
+	if s.NextRotation.IsZero() || s.NextRotation.After(latest) {
+		s.NextRotation = latest
+	}
+}
+
+// AgeMargin is how long before its credential gets too old a Rotation begins.
+func AgeMargin(r *lockstep.Rotation) time.Duration {
+	return min(r.Deadline(), r.Schedule.MaxAge/10)
 }
 
 // dropPending takes AWSPENDING off a Run's Version.
@@ -173,6 +216,11 @@ func (b *Book) advanceFromRotation() error {
 		return err
 	}
 	s.NextRotation = sched.Next(b.Now)
+	if age := s.Rotation.Schedule.MaxAge; age > 0 {
+		if latest := b.Now.Add(age - AgeMargin(s.Rotation)); latest.Before(s.NextRotation) {
+			s.NextRotation = latest
+		}
+	}
 	return nil
 }
 

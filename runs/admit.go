@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"lockstep"
@@ -12,23 +13,43 @@ import (
 	"lockstep/store"
 )
 
-// AdmitDue starts a Run for up to limit Secrets whose time has come, in one
-// transaction, and moves their NextRotation along the grid. A Secret whose Run
-// is still open only has its date moved. It returns how many Secrets it dealt
-// with: less than limit means that none is left.
+// AdmitDue does up to limit of each thing that is due: it starts a Run for
+// Secrets whose time has come, and moves their NextRotation on; gives free places
+// to Runs that wait; asks for a look at Secrets that may have drifted. A Secret
+// whose Run is still open only has its date moved. It returns the largest number
+// of any kind: less than limit means that nothing is left.
 func (s *Service) AdmitDue(ctx context.Context, limit int) (int, error) {
+	most := 0
+	for _, do := range []func(context.Context, int) (int, error){s.startDue, s.admitWaiting, s.askVerifies} {
+		n, err := do(ctx, limit)
+		if err != nil {
+			return most, err
+		}
+		most = max(most, n)
+	}
+	return most, nil
+}
+
+// startDue starts the Runs of due Secrets, in one transaction.
+func (s *Service) startDue(ctx context.Context, limit int) (int, error) {
 	n := 0
 	var late []time.Duration
 	err := s.store.Update(ctx, func(tx store.Tx) error {
+		n = 0
+		g := s.gate(tx)
+		if err := g.lock(); err != nil {
+			return err
+		}
 		late = nil
 		due, err := tx.ClaimDue(limit)
 		if err != nil {
 			return fmt.Errorf("claim due secrets: %w", err)
 		}
 		n = len(due)
+		g.queue = n == limit && slices.ContainsFunc(due, hasMaxAge)
 		for _, secret := range due {
 			late = append(late, tx.Now().Sub(secret.NextRotation))
-			if err := s.admit(tx, secret); err != nil {
+			if err := g.admitDue(secret); err != nil {
 				return fmt.Errorf("admit %s: %w", secret.Name, err)
 			}
 		}
@@ -42,23 +63,34 @@ func (s *Service) AdmitDue(ctx context.Context, limit int) (int, error) {
 	return n, err
 }
 
-// NextDue is when AdmitDue has work again; zero if no Secret has a schedule.
+// hasMaxAge tells whether a Secret has a deadline, by which many that are due at
+// once have to be put in order.
+func hasMaxAge(s *lockstep.Secret) bool { return !ageLimit(s).IsZero() }
+
+// NextDue is when AdmitDue has work again; zero if nothing is planned.
 func (s *Service) NextDue(ctx context.Context) (next, now time.Time, err error) {
 	err = s.store.View(ctx, func(tx store.ReadTx) error {
-		var err error
-		now = tx.Now()
-		next, err = tx.NextDue()
-		return err
+		now, next = tx.Now(), time.Time{}
+		for _, read := range []func() (time.Time, error){tx.NextDue, tx.NextWait, tx.NextVerify} {
+			at, err := read()
+			if err != nil {
+				return err
+			}
+			if next.IsZero() || !at.IsZero() && at.Before(next) {
+				next = at
+			}
+		}
+		return nil
 	})
 	return next, now, err
 }
 
-func (s *Service) admit(tx store.Tx, secret *lockstep.Secret) error {
-	b, _, err := s.open(tx, secret)
+func (g *gate) admitDue(secret *lockstep.Secret) error {
+	b, _, err := g.service.open(g.tx, secret)
 	if err != nil {
 		return err
 	}
-	ok, err := s.advance(b)
+	ok, err := g.advance(b)
 	if err != nil {
 		return err
 	}
@@ -72,7 +104,7 @@ func (s *Service) admit(tx store.Tx, secret *lockstep.Secret) error {
 	if open != nil {
 		return b.Close()
 	}
-	lost, err := haltedByLost(tx, b)
+	lost, err := haltedByLost(g.tx, b)
 	if err != nil {
 		return err
 	}
@@ -81,18 +113,19 @@ func (s *Service) admit(tx store.Tx, secret *lockstep.Secret) error {
 		if err != nil {
 			return err
 		}
-		if _, err := start(tx, b, newRun{trigger: lockstep.TriggerSchedule, version: id}); err != nil {
+		if _, err := g.start(b, newRun{trigger: lockstep.TriggerSchedule, version: id}); err != nil {
 			return err
 		}
 	}
 	return b.Close()
 }
 
-// advance moves NextRotation on and tells whether a Run starts now. A fire
-// whose window was missed follows the catch-up policy: it may have to wait for
-// the next window, or be dropped. A schedule that can no longer be read stops
-// the Secret's rotation and says so, rather than stopping everybody's.
-func (s *Service) advance(b *ledger.Book) (now bool, err error) {
+// advance moves NextRotation on and tells whether a Run starts now: to be under
+// way, or, where a Hold without an end keeps it back, to wait as a row. A fire
+// that a freeze with an end covers, or whose window was missed, may be moved or
+// dropped instead. A schedule that can no longer be read stops the Secret's
+// rotation and says so, rather than stopping everybody's.
+func (g *gate) advance(b *ledger.Book) (now bool, err error) {
 	sched, err := ledger.ParseStored(b.Secret)
 	if err != nil {
 		b.Secret.NextRotation = time.Time{}
@@ -100,15 +133,39 @@ func (s *Service) advance(b *ledger.Book) (now bool, err error) {
 			State: lockstep.RunFailed, Reason: err.Error(), Hint: "set the schedule anew",
 		})
 	}
-	due := sched.Due(schedule.Situation{
-		Fire: b.Secret.NextRotation, Now: b.Now, CatchUp: schedule.CatchUp(b.Secret.Rotation.Schedule.CatchUp),
-	})
-	if due.At.IsZero() || due.At.After(b.Now) {
+	q, err := g.situation(b, b.Secret.NextRotation, time.Time{})
+	if err != nil {
+		return false, err
+	}
+	due := sched.Due(q)
+	if due.At.After(b.Now) {
 		b.Secret.NextRotation = due.At
+		return false, g.warnLate(b, due, q.Deadline)
+	}
+	held := false
+	if due.At.IsZero() && q.Calendar != nil {
+		_, free := q.Calendar.NextAllowed(b.Now)
+		held = !free
+	}
+	if due.At.IsZero() && !held {
+		b.Secret.NextRotation = time.Time{}
 		return false, nil
 	}
-	b.Secret.NextRotation = sched.Next(b.Now)
-	return true, nil
+	b.Secret.NextRotation, err = g.next(b, sched, b.Now)
+	return true, err
+}
+
+// warnLate tells of a credential that will get too old before it may rotate.
+func (g *gate) warnLate(b *ledger.Book, due schedule.Due, limit time.Time) error {
+	if !due.Late {
+		return nil
+	}
+	return b.Emit(lockstep.EventRunWaiting, lockstep.EventData{
+		Trigger: lockstep.TriggerSchedule,
+		Reason: fmt.Sprintf("the credential gets too old at %s, but a freeze holds its rotation until %s",
+			limit.UTC().Format(time.RFC3339), due.At.UTC().Format(time.RFC3339)),
+		Hint: "end the freeze, or rotate it as an emergency",
+	})
 }
 
 // haltedByLost tells whether the last Run is lost: until its deposit arrives

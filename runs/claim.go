@@ -79,7 +79,10 @@ func (s *Service) claim(ctx context.Context, id lockstep.RunID, holder string, p
 			return err
 		}
 		if wait != nil {
-			return park(tx, b, &parking{run: run, wait: wait, lease: lease})
+			return park(tx, &parking{book: b, run: run, wait: wait, lease: lease})
+		}
+		if wait, err = s.regain(tx, &parking{book: b, run: run, lease: lease}); wait != nil || err != nil {
+			return err
 		}
 		claim = newClaim(s, secret, traits, lease)
 		claim.Run, claim.Resumed = run, run.State.TargetTouched()
@@ -210,6 +213,7 @@ func (s *Service) mustWait(tx store.Tx, b *ledger.Book, run *lockstep.Run) (*Wai
 
 // parking is a Run that is put aside until something else is over.
 type parking struct {
+	book  *ledger.Book
 	run   *lockstep.Run
 	wait  *Waiting
 	lease lockstep.Lease
@@ -218,8 +222,8 @@ type parking struct {
 // park leaves a Run where it is, with the reason, frees its slot, and puts its
 // Job back into the outbox for later. Waiting uses no attempt, and tells its
 // reason once.
-func park(tx store.Tx, b *ledger.Book, p *parking) error {
-	run := p.run
+func park(tx store.Tx, p *parking) error {
+	b, run := p.book, p.run
 	if run.Reason != p.wait.Reason {
 		run.Reason, run.Hint = p.wait.Reason, ""
 		if err := b.Emit(lockstep.EventRunWaiting, lockstep.EventData{
@@ -230,6 +234,9 @@ func park(tx store.Tx, b *ledger.Book, p *parking) error {
 	}
 	if err := b.PublishRun(run, p.wait.Until); err != nil {
 		return err
+	}
+	if err := tx.LeavePlace(run.ID); err != nil { // it may take weeks
+		return fmt.Errorf("leave its place: %w", err)
 	}
 	if err := tx.SaveRun(run, &p.lease); err != nil {
 		return fmt.Errorf("save run: %w", err)

@@ -102,6 +102,11 @@ func (s *Service) plannedRotation(ctx context.Context, ref keeper.Ref, in Rotate
 		}
 		r.Retirement = *in.Retirement
 	}
+	if in.VerifyEvery != nil {
+		if r.VerifyEvery = *in.VerifyEvery; r.VerifyEvery > 0 && r.VerifyEvery < time.Minute {
+			return r, nil, lockstep.Refuse(lockstep.ErrInvalid, "AWSCURRENT can be verified once a minute at the most, for example every \"6h\".")
+		}
+	}
 	r.Enabled = true
 	return r, secret, nil
 }
@@ -148,8 +153,14 @@ func (s *Service) applySchedule(r *lockstep.Rotation, in RotateInput, secret *lo
 		next.Anchor = now
 	}
 	r.Schedule = next
+	if next.IsZero() && next.MaxAge != 0 {
+		return lockstep.Refuse(lockstep.ErrInvalid, "A maximum age needs a schedule beside it, for example rate(30 days) with a maximum age of 2160h.")
+	}
 	if next.IsZero() {
 		return nil
+	}
+	if next.MaxAge < 0 || next.MaxAge > 0 && next.MaxAge < s.minInterval {
+		return lockstep.Refuse(lockstep.ErrInvalid, "The maximum age must be %s at least, for example \"2160h\" (90 days).", s.minInterval)
 	}
 	sched, err := ledger.ParseSchedule(next, secret.ARN, s.minInterval)
 	if err != nil {
@@ -205,14 +216,10 @@ func (s *Service) enable(tx store.Tx, b *ledger.Book, r lockstep.Rotation, accou
 			return err
 		}
 	}
-	secret.NextRotation = time.Time{}
-	if !r.Schedule.IsZero() {
-		sched, err := ledger.ParseStored(secret)
-		if err != nil {
-			return err
-		}
-		secret.NextRotation = sched.Next(b.Now)
+	if err := s.planDates(tx, b, old); err != nil {
+		return err
 	}
+	secret.Target = accounts.Target
 	secret.Touch(b.Now)
 	if err := hold(tx, secret, accounts); err != nil {
 		return err
@@ -221,6 +228,49 @@ func (s *Service) enable(tx store.Tx, b *ledger.Book, r lockstep.Rotation, accou
 		return err
 	}
 	return b.Close()
+}
+
+// planDates sets the next dates of a Secret whose Rotation has just been set; was
+// is the former one, nil if there was none.
+func (s *Service) planDates(tx store.Tx, b *ledger.Book, was *lockstep.Rotation) error {
+	secret := b.Secret
+	traits, err := s.traits(secret)
+	if err != nil {
+		return err
+	}
+	if was == nil || !was.Enabled || was.VerifyEvery != secret.Rotation.VerifyEvery || was.Rotator != secret.Rotation.Rotator {
+		planVerify(b, traits)
+	}
+	secret.NextRotation = time.Time{}
+	if secret.Rotation.Schedule.IsZero() {
+		return nil
+	}
+	sched, err := ledger.ParseStored(secret)
+	if err != nil {
+		return err
+	}
+	g := s.gate(tx)
+	if err := g.checkAge(secret, b.Now); err != nil {
+		return err
+	}
+	secret.NextRotation, err = g.next(b, sched, time.Time{})
+	return err
+}
+
+// checkAge refuses a maximum age that a freeze without an end makes impossible.
+func (g *gate) checkAge(s *lockstep.Secret, now time.Time) error {
+	limit := ageLimit(s)
+	c, err := g.calendar(s)
+	if c == nil || limit.IsZero() || err != nil {
+		return err
+	}
+	if limit.Before(now) {
+		limit = now
+	}
+	if err := c.CheckDeadline(limit); err != nil {
+		return lockstep.Refuse(lockstep.ErrInvalid, "The maximum age of secret %s can't be kept: %s.", s.Name, err)
+	}
+	return nil
 }
 
 // mayChangeRotator keeps the rotator of a Run that is at the target: another

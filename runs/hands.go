@@ -74,9 +74,10 @@ func (s *Service) Cancel(ctx context.Context, h Hand, id lockstep.RunID) (Histor
 
 // grip is a Run under its Secret's lock, in one transaction.
 type grip struct {
-	tx   store.Tx
-	book *ledger.Book
-	run  *lockstep.Run
+	service *Service
+	tx      store.Tx
+	book    *ledger.Book
+	run     *lockstep.Run
 }
 
 // byHand locks the Secret of a Run, asks whether the caller may, and runs fn.
@@ -97,7 +98,7 @@ func (s *Service) byHand(ctx context.Context, h Hand, id lockstep.RunID, fn func
 		if err != nil {
 			return err
 		}
-		g := &grip{tx: tx, book: b, run: run}
+		g := &grip{service: s, tx: tx, book: b, run: run}
 		if err := fn(g); err != nil {
 			return err
 		}
@@ -143,7 +144,7 @@ func (g *grip) startAnew() error {
 	if err != nil {
 		return err
 	}
-	g.run, err = start(g.tx, g.book, newRun{trigger: lockstep.TriggerManual, version: version, testOnly: false})
+	g.run, err = g.service.gate(g.tx).start(g.book, newRun{trigger: lockstep.TriggerManual, version: version, testOnly: false})
 	return err
 }
 

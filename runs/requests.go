@@ -21,6 +21,11 @@ type RotateInput struct {
 	// and catch-up, of which AWS knows nothing, stay.
 	Rules      *lockstep.Schedule
 	Retirement *lockstep.Retirement
+	// Trigger is why the Run is started; empty means TriggerManual. An emergency
+	// goes before all others and passes every Hold.
+	Trigger lockstep.Trigger
+	// VerifyEvery is how often AWSCURRENT is tried at the target.
+	VerifyEvery *time.Duration
 	// TestOnly is RotateImmediately=false: the schedule is set, AWSCURRENT is
 	// tested, and nothing changes.
 	TestOnly bool

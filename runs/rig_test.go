@@ -32,6 +32,7 @@ type rig struct {
 	store  store.Store
 	keeper *keeper.Keeper
 	clock  *clock
+	config runs.Config
 }
 
 // clock is the store's; it stands still until somebody moves it.
@@ -113,6 +114,7 @@ func newRig(t testing.TB, cfg sqlstore.Config, c *clock) *rig {
 	if c != nil {
 		cfgRuns.Now = c.read
 	}
+	r.config = cfgRuns
 	r.Service = runs.New(cfgRuns)
 	return r
 }

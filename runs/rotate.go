@@ -67,7 +67,11 @@ func (s *Service) rotate(tx store.Tx, b *ledger.Book, in RotateInput, copied *lo
 			return nil, err
 		}
 	}
-	return start(tx, b, newRun{trigger: lockstep.TriggerManual, version: in.Token, testOnly: in.TestOnly, sealed: copied})
+	trigger := in.Trigger
+	if trigger == "" {
+		trigger = lockstep.TriggerManual
+	}
+	return s.gate(tx).start(b, newRun{trigger: trigger, version: in.Token, testOnly: in.TestOnly, sealed: copied})
 }
 
 // sameToken finds the Run that an earlier call with this token started.

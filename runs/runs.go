@@ -51,6 +51,9 @@ type Config struct {
 	ManualAttempts int
 	// Observer hears of what was admitted; nil: nobody.
 	Observer Observer
+	// Limits is how many Runs may be under way at once; the zero value has safe
+	// ones. All nodes of a store should have the same.
+	Limits Limits
 	// Now is the clock by which a slot is watched whose lease does not end (the
 	// store's clock was stepped back); nil means time.Now. Nothing else is
 	// measured by it. All nodes of a store have the same Lease.
@@ -72,6 +75,7 @@ type Service struct {
 	minInterval    time.Duration
 	lease          time.Duration
 	manualAttempts int
+	limits         Limits
 	now            func() time.Time
 	watch          watch
 	observer       Observer
@@ -81,7 +85,8 @@ type Service struct {
 func New(cfg Config) *Service {
 	s := &Service{
 		store: cfg.Store, vault: cfg.Vault, rotators: cfg.Rotators,
-		minInterval: cfg.MinInterval, lease: cfg.Lease, manualAttempts: cfg.ManualAttempts, now: cfg.Now,
+		minInterval: cfg.MinInterval, lease: cfg.Lease, manualAttempts: cfg.ManualAttempts,
+		limits: cfg.Limits.withDefaults(), now: cfg.Now,
 		observer: cfg.Observer,
 	}
 	if s.now == nil {
@@ -134,8 +139,9 @@ type newRun struct {
 }
 
 // start writes a Run with its Version staged AWSPENDING, empty but for a test's,
-// and its Job.
-func start(tx store.Tx, b *ledger.Book, in newRun) (*lockstep.Run, error) {
+// and its Job, or lets it wait for a place.
+func (g *gate) start(b *ledger.Book, in newRun) (*lockstep.Run, error) {
+	tx := g.tx
 	id, err := lockstep.NewID("run")
 	if err != nil {
 		return nil, err
@@ -149,7 +155,7 @@ func start(tx store.Tx, b *ledger.Book, in newRun) (*lockstep.Run, error) {
 		return nil, fmt.Errorf("insert pending version: %w", err)
 	}
 	b.Stages.Place(lockstep.Pending, in.version)
-	if err := b.PublishRun(run, time.Time{}); err != nil {
+	if err := g.enter(b, run); err != nil {
 		return nil, err
 	}
 	if err := tx.InsertRun(run); err != nil {

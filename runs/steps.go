@@ -230,7 +230,7 @@ func (w *writing) putAside(wait *Waiting) error {
 	if err := w.failed(&lockstep.TargetError{Outcome: lockstep.NotApplied, Err: wait}); err != nil {
 		return err
 	}
-	return park(w.tx, w.book, &parking{run: w.run, wait: wait, lease: w.claim.Lease()})
+	return park(w.tx, &parking{book: w.book, run: w.run, wait: wait, lease: w.claim.Lease()})
 }
 
 func (w *writing) created(p Pending) error {

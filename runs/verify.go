@@ -10,8 +10,9 @@ import (
 )
 
 // ClaimVerify takes the slot to see whether AWSCURRENT logs in; never while a
-// Run is open, since the Run will see to it.
-// Errors: ErrEnded (already verified, deleted, or a Run is open), *Busy.
+// Run is open, since the Run will see to it. A Secret that is not Unverified is
+// looked at too: that is how drift is found.
+// Errors: ErrEnded (deleted, rotation is off, or a Run is open), *Busy.
 func (s *Service) ClaimVerify(ctx context.Context, id lockstep.SecretID, holder string) (*Claim, error) {
 	var claim *Claim
 	err := s.store.Update(ctx, func(tx store.Tx) error {
@@ -31,7 +32,7 @@ func (s *Service) ClaimVerify(ctx context.Context, id lockstep.SecretID, holder 
 		if err != nil {
 			return err
 		}
-		if run != nil || !secret.Unverified || secret.Deleted() || !secret.RotationEnabled() {
+		if run != nil || secret.Deleted() || !secret.RotationEnabled() {
 			return ErrEnded
 		}
 		lease, err := s.take(tx, id, holder)
@@ -53,7 +54,11 @@ func (c *Claim) Verified(ctx context.Context, repaired string) error {
 		if w.book.Stages[lockstep.Current] != c.Version {
 			return lockstep.ErrConflict
 		}
+		doubted := w.book.Secret.Unverified
 		w.book.Secret.Unverified = false
+		if !doubted && repaired == "" {
+			return w.release() // as every day
+		}
 		typ := lockstep.EventVerified
 		if repaired != "" {
 			typ = lockstep.EventDrift
@@ -72,6 +77,9 @@ func (c *Claim) VerifyFailed(ctx context.Context, te *lockstep.TargetError, trie
 	c.mayLand = c.mayLand || te.Outcome == lockstep.Unknown
 	tries++
 	return c.write(ctx, func(w *writing) error {
+		if te.Fault == lockstep.FaultRefusedLogin || te.Fault == lockstep.FaultPermanent {
+			w.book.Secret.Unverified = true
+		}
 		pause := backoff(lockstep.RunID(c.Version), tries, longestChore)
 		job := store.Job{Kind: store.JobVerify, Version: c.Version, DueAt: w.book.Now.Add(pause), Seq: tries}
 		if err := w.book.AddJob(job); err != nil {

@@ -25,7 +25,14 @@ type SecretReader interface {
 	// PurgeDue lists up to limit Secrets that are gone, or whose DeleteAt has
 	// passed by the store's clock, and which have no open Run.
 	PurgeDue(limit int) ([]lockstep.SecretID, error)
-	// UnverifiedDue lists up to limit Secrets that are Unverified, not marked
+	// NextVerify is the earliest NextVerify of a Secret that rotates; zero if
+	// none.
+	NextVerify() (time.Time, error)
+	// HasMaxAge lists up to limit Secrets of an owner whose Schedule has a MaxAge,
+	// in the order of their numbers, above after.
+	HasMaxAge(owner Owner, after lockstep.SecretID, limit int) ([]*lockstep.Secret, error)
+	// UnverifiedDue lists up to limit Secrets that are Unverified, with rotation
+	// on, not marked
 	// for deletion or gone, have no open Run and no live lease, and no verify
 	// Job in the outbox.
 	UnverifiedDue(limit int) ([]lockstep.SecretID, error)
@@ -91,6 +98,8 @@ type SecretWriter interface {
 	// passed by the store's clock, earliest first, leaving out those that
 	// another transaction has locked. The caller advances NextRotation.
 	ClaimDue(limit int) ([]*lockstep.Secret, error)
+	// ClaimVerifies is ClaimDue for NextVerify: drift is looked for.
+	ClaimVerifies(limit int) ([]*lockstep.Secret, error)
 	// HoldAccount records that a Secret owns an Account at a target.
 	// ErrConflict if another Secret holds it.
 	HoldAccount(key lockstep.AccountKey, id lockstep.SecretID) error

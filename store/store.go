@@ -68,6 +68,7 @@ type ReadTx interface {
 	FigureReader
 	AuditReader
 	ReplicationReader
+	AdmissionReader
 }
 
 // Tx reads and writes in one transaction; it sees its own writes.
@@ -82,4 +83,5 @@ type Tx interface {
 	IdentityWriter
 	AuditWriter
 	ReplicationWriter
+	AdmissionWriter
 }

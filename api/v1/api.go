@@ -137,6 +137,7 @@ type Config struct {
 	Rotations Rotations
 	Hands     Hands
 	Dead      DeadLetters
+	Schedules Schedules
 	Changes   Changes
 	Guard     Guard
 	// Identities manages who there is.
@@ -154,7 +155,7 @@ type API struct {
 
 // New makes an API. Errors: ErrInvalid if a required field is missing.
 func New(c Config) (*API, error) {
-	if c.Secrets == nil || c.History == nil || c.Rotations == nil || c.Hands == nil || c.Dead == nil || c.Changes == nil || c.Guard == nil ||
+	if c.Secrets == nil || c.History == nil || c.Rotations == nil || c.Hands == nil || c.Dead == nil || c.Schedules == nil || c.Changes == nil || c.Guard == nil ||
 		c.Identities == nil || c.Home == "" {
 		return nil, fmt.Errorf("v1 config: everything but Status is required: %w", lockstep.ErrInvalid)
 	}
@@ -170,7 +171,9 @@ type route struct {
 	handle  func(*API, context.Context, call) (any, error)
 }
 
-func routes() []route { return slices.Concat(ownRoutes(), handRoutes(), identityRoutes()) }
+func routes() []route {
+	return slices.Concat(ownRoutes(), handRoutes(), scheduleRoutes(), identityRoutes())
+}
 
 func ownRoutes() []route {
 	return []route{

@@ -19,6 +19,20 @@ type scheduleBody struct {
 	TimeZone   string `json:"timeZone,omitempty"`
 	Jitter     string `json:"jitter,omitempty"`
 	CatchUp    string `json:"catchUp,omitempty"`
+	MaxAge     string `json:"maxAge,omitempty"`
+}
+
+// schedule reads it.
+func (b *scheduleBody) schedule() (lockstep.Schedule, error) {
+	out := lockstep.Schedule{
+		Expression: b.Expression, AfterDays: int(b.AfterDays), Duration: b.Duration, TimeZone: b.TimeZone, CatchUp: b.CatchUp,
+	}
+	var err error
+	if out.Jitter, err = durationOf("schedule.jitter", b.Jitter); err != nil {
+		return out, err
+	}
+	out.MaxAge, err = durationOf("schedule.maxAge", b.MaxAge)
+	return out, err
 }
 
 // retirementBody is a Retirement on the wire.
@@ -28,14 +42,16 @@ type retirementBody struct {
 }
 
 type rotationOutput struct {
-	Secret       secretName      `json:"secret"`
-	Enabled      bool            `json:"enabled"`
-	Rotator      string          `json:"rotator,omitempty"`
-	RotatorARN   string          `json:"rotatorArn,omitempty"`
-	Schedule     *scheduleBody   `json:"schedule,omitempty"`
-	Retirement   *retirementBody `json:"retirement,omitempty"`
-	NextRotation time.Time       `json:"nextRotation,omitzero"`
-	LastRotated  time.Time       `json:"lastRotated,omitzero"`
+	Secret     secretName      `json:"secret"`
+	Enabled    bool            `json:"enabled"`
+	Rotator    string          `json:"rotator,omitempty"`
+	RotatorARN string          `json:"rotatorArn,omitempty"`
+	Schedule   *scheduleBody   `json:"schedule,omitempty"`
+	Retirement *retirementBody `json:"retirement,omitempty"`
+	// VerifyEvery is how often AWSCURRENT is tried at the target; "off" for never.
+	VerifyEvery  string    `json:"verifyEvery,omitempty"`
+	NextRotation time.Time `json:"nextRotation,omitzero"`
+	LastRotated  time.Time `json:"lastRotated,omitzero"`
 }
 
 func showRotation(s *lockstep.Secret) rotationOutput {
@@ -54,12 +70,31 @@ func showRotation(s *lockstep.Secret) rotationOutput {
 		out.Schedule = &scheduleBody{
 			Expression: plan.Expression, AfterDays: int64(plan.AfterDays), Duration: plan.Duration,
 			TimeZone: plan.TimeZone, Jitter: durationText(plan.Jitter), CatchUp: plan.CatchUp,
+			MaxAge: durationText(plan.MaxAge),
 		}
 	}
+	out.VerifyEvery = verifyText(r.VerifyInterval())
 	if r.Enabled {
 		out.NextRotation = s.NextRotation.UTC()
 	}
 	return out
+}
+
+// verifyOff stands for no look at the target at all.
+const verifyOff = "off"
+
+func verifyText(d time.Duration) string {
+	if d == 0 {
+		return verifyOff
+	}
+	return d.String()
+}
+
+func verifyOf(given string) (time.Duration, error) {
+	if given == verifyOff {
+		return -1, nil
+	}
+	return durationOf("verifyEvery", given)
 }
 
 func durationText(d time.Duration) string {
@@ -87,6 +122,8 @@ type rotationInput struct {
 	Rotator    *string         `json:"rotator"`
 	Schedule   *scheduleBody   `json:"schedule"`
 	Retirement *retirementBody `json:"retirement"`
+	// VerifyEvery is a duration, "off", or empty for once a day.
+	VerifyEvery *string `json:"verifyEvery"`
 }
 
 func (a *API) putRotation(ctx context.Context, c call) (any, error) {
@@ -116,14 +153,18 @@ func readRotation(c call) (runs.RotateInput, error) {
 	}
 	out := runs.RotateInput{RotatorARN: in.Rotator}
 	if in.Schedule != nil {
-		jitter, err := durationOf("schedule.jitter", in.Schedule.Jitter)
+		s, err := in.Schedule.schedule()
 		if err != nil {
 			return out, err
 		}
-		out.Schedule = &lockstep.Schedule{
-			Expression: in.Schedule.Expression, AfterDays: int(in.Schedule.AfterDays), Duration: in.Schedule.Duration,
-			TimeZone: in.Schedule.TimeZone, Jitter: jitter, CatchUp: in.Schedule.CatchUp,
+		out.Schedule = &s
+	}
+	if in.VerifyEvery != nil {
+		every, err := verifyOf(*in.VerifyEvery)
+		if err != nil {
+			return out, err
 		}
+		out.VerifyEvery = &every
 	}
 	if in.Retirement != nil {
 		delay, err := durationOf("retirement.delay", in.Retirement.Delay)

@@ -10,7 +10,7 @@ import (
 	"lockstep"
 )
 
-// Tag is one key and value on a user or a role.
+// Tag is one key and value on a user, a role or a Secret.
 type Tag struct {
 	Key   string `json:"key"`
 	Value string `json:"value"`

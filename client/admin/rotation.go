@@ -9,7 +9,8 @@ import (
 	"lockstep"
 )
 
-// Schedule is when a Secret rotates. Jitter is a duration's text, "90s".
+// Schedule is when a Secret rotates. Jitter and MaxAge (how old a credential may
+// become) are a duration's text, "90s".
 type Schedule struct {
 	Expression string `json:"expression,omitempty"`
 	AfterDays  int64  `json:"afterDays,omitempty"`
@@ -17,6 +18,7 @@ type Schedule struct {
 	TimeZone   string `json:"timeZone,omitempty"`
 	Jitter     string `json:"jitter,omitempty"`
 	CatchUp    string `json:"catchUp,omitempty"`
+	MaxAge     string `json:"maxAge,omitempty"`
 }
 
 // Retirement is the policy for the old credential. Delay is a duration's text.
@@ -33,6 +35,8 @@ type Rotation struct {
 	RotatorARN string      `json:"rotatorArn,omitempty"`
 	Schedule   *Schedule   `json:"schedule,omitempty"`
 	Retirement *Retirement `json:"retirement,omitempty"`
+	// VerifyEvery is how often AWSCURRENT is tried at the target; "off": never.
+	VerifyEvery string `json:"verifyEvery,omitempty"`
 	// NextRotation is zero if there is none to come.
 	NextRotation time.Time `json:"nextRotation,omitzero"`
 	LastRotated  time.Time `json:"lastRotated,omitzero"`
@@ -45,6 +49,8 @@ type RotationChange struct {
 	Rotator    *string     `json:"rotator,omitempty"`
 	Schedule   *Schedule   `json:"schedule,omitempty"`
 	Retirement *Retirement `json:"retirement,omitempty"`
+	// VerifyEvery is a duration's text, "off", or "" for once a day.
+	VerifyEvery *string `json:"verifyEvery,omitempty"`
 }
 
 // Rotation reads the Rotation of a Secret, given by name or ARN. Errors:

@@ -2,6 +2,8 @@ package main
 
 import (
 	"io"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -12,7 +14,7 @@ import (
 
 func newSchedule(t *target) *cobra.Command {
 	cmd := &cobra.Command{Use: "schedule", Short: "Set and show when a secret rotates", RunE: needSubcommand}
-	cmd.AddCommand(newScheduleSet(t), newScheduleShow(t))
+	cmd.AddCommand(newScheduleSet(t), newScheduleShow(t), newSchedulePreview(t), newScheduleLoad(t))
 	return cmd
 }
 
@@ -23,6 +25,8 @@ type scheduleFlags struct {
 	retire      string
 	retireDelay time.Duration
 	jitter      time.Duration
+	maxAge      string
+	verifyEvery string
 }
 
 func newScheduleSet(t *target) *cobra.Command {
@@ -60,6 +64,9 @@ at the target now: the first rotation comes when it is due, or with
 	flags.Int64Var(&f.schedule.AfterDays, "after-days", 0, "rotate this many days after the last rotation")
 	flags.StringVar(&f.schedule.Duration, "window", "", "length of the window, in hours: 2h")
 	flags.StringVar(&f.schedule.TimeZone, "time-zone", "", "IANA zone of the expression (default UTC)")
+	flags.StringVar(&f.maxAge, "max-age", "", "how old a credential may become, for example 90d or 36h; outranks the window")
+	flags.StringVar(&f.schedule.CatchUp, "catch-up", "", "what to do with a missed fire: now, next-window or skip (default now)")
+	flags.StringVar(&f.verifyEvery, "verify-every", "", "how often AWSCURRENT is tried at the target: 6h, or off (default once a day)")
 	flags.DurationVar(&f.jitter, "jitter", 0, "spread the rotations of many secrets over this time")
 	flags.StringVar(&f.retire, "retire", "", "when the old credential goes: next-run, delay or manual")
 	flags.DurationVar(&f.retireDelay, "retire-delay", 0, "how long after the rotation, with --retire delay")
@@ -74,6 +81,13 @@ func (f *scheduleFlags) change(cmd *cobra.Command) (admin.RotationChange, error)
 	}
 	if f.jitter > 0 {
 		f.schedule.Jitter = f.jitter.String()
+	}
+	var err error
+	if f.schedule.MaxAge, err = daysOrDuration("max-age", f.maxAge); err != nil {
+		return change, err
+	}
+	if f.verifyEvery != "" {
+		change.VerifyEvery = &f.verifyEvery
 	}
 	if f.schedule != (admin.Schedule{}) {
 		change.Schedule = &f.schedule
@@ -91,6 +105,19 @@ func (f *scheduleFlags) change(cmd *cobra.Command) (admin.RotationChange, error)
 		return change, usagef("nothing to set; see %s --help", cmd.CommandPath())
 	}
 	return change, nil
+}
+
+// daysOrDuration reads "90d" as well as Go's durations.
+func daysOrDuration(flag, given string) (string, error) {
+	number, isDays := strings.CutSuffix(given, "d")
+	if !isDays {
+		return given, nil
+	}
+	days, err := strconv.Atoi(number)
+	if err != nil || days < 1 {
+		return "", usagef("--%s %q: write it as 90d or 36h", flag, given)
+	}
+	return (time.Duration(days) * 24 * time.Hour).String(), nil
 }
 
 func newScheduleShow(t *target) *cobra.Command {
@@ -125,6 +152,9 @@ func rotationTable(w io.Writer, r admin.Rotation) {
 	if r.Retirement != nil {
 		row(w, "old credential", retirementWords(*r.Retirement))
 	}
+	if r.VerifyEvery != "" {
+		row(w, "verified", map[bool]string{true: "never", false: "every " + r.VerifyEvery}[r.VerifyEvery == "off"])
+	}
 	row(w, "last rotated", when(r.LastRotated))
 	row(w, "next rotation", when(r.NextRotation))
 }
@@ -142,6 +172,12 @@ func scheduleWords(s admin.Schedule) string {
 	}
 	if s.Duration != "" {
 		words += ", window " + s.Duration
+	}
+	if s.MaxAge != "" {
+		words += ", at most " + s.MaxAge + " old"
+	}
+	if s.CatchUp != "" {
+		words += ", catch-up " + s.CatchUp
 	}
 	if s.Jitter != "" {
 		words += ", jitter " + s.Jitter

@@ -18,6 +18,7 @@ import (
 
 	"lockstep"
 	"lockstep/internal/node"
+	"lockstep/runs"
 )
 
 // settings are the flags of serve; the same names, with dashes, are the keys
@@ -44,6 +45,9 @@ type settings struct {
 	Regions     []string `yaml:"regions"`
 	Account     string   `yaml:"account"`
 	Workers     int      `yaml:"workers"`
+	MaxRuns     int      `yaml:"max-runs"`
+	PerTarget   int      `yaml:"max-runs-per-target"`
+	PerRotator  int      `yaml:"max-runs-per-rotator"`
 	Lease       string   `yaml:"lease"`
 	Proxies     []string `yaml:"trusted-proxies"`
 	LogFormat   string   `yaml:"log-format"`
@@ -96,6 +100,9 @@ SIGTERM drains and ends with exit code 0.`,
 	f.StringSliceVar(&s.Regions, "regions", []string{"us-east-1"}, "regions served; the first is home")
 	f.StringVar(&s.Account, "account", "000000000000", "account that owns everything")
 	f.IntVar(&s.Workers, "workers", 16, "rotations carried at once")
+	f.IntVar(&s.MaxRuns, "max-runs", 1000, "rotations under way at once, over all nodes; others wait in their order")
+	f.IntVar(&s.PerTarget, "max-runs-per-target", 32, "rotations under way at once at one target")
+	f.IntVar(&s.PerRotator, "max-runs-per-rotator", 0, "rotations under way at once with one rotator; 0 for no bound")
 	f.StringVar(&s.Lease, "lease", "10s", "how long a worker's claim lasts without a heartbeat")
 	f.StringSliceVar(&s.Proxies, "trusted-proxies", nil, "networks of reverse proxies whose X-Forwarded-… headers are believed (10.0.0.0/8)")
 	f.StringVar(&s.LogFormat, "log-format", "json", "json or text")
@@ -164,7 +171,8 @@ func (s *settings) config(errOut io.Writer) (node.Config, error) {
 		NATSListen: s.NATSListen, NATSURL: s.NATSURL, NATSLogin: s.NATSLogin, NATSCA: s.NATSCA,
 		NATSClientURL: s.NATSClient, NATSReplicas: s.Replicas,
 		Store: s.Store, MinInterval: minInterval, Account: lockstep.AccountID(s.Account), Workers: s.Workers,
-		Lease: lease, Version: version, Logger: slog.New(handler),
+		Limits: runs.Limits{Total: s.MaxRuns, PerTarget: s.PerTarget, PerRotator: s.PerRotator},
+		Lease:  lease, Version: version, Logger: slog.New(handler),
 	}
 	for _, r := range s.Roles {
 		cfg.Roles = append(cfg.Roles, node.Role(r))

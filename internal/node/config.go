@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"lockstep"
+	"lockstep/runs"
 )
 
 // Config says how a node runs. The zero value of a field means its default.
@@ -70,6 +71,9 @@ type Config struct {
 	// TrustedProxies are the networks whose X-Forwarded-For and
 	// X-Forwarded-Proto headers are believed; default none.
 	TrustedProxies []netip.Prefix
+	// Limits is how many Runs may be under way at once; the zero value has safe
+	// ones (1000 in all, 32 at one target).
+	Limits runs.Limits
 	// Workers is how many Jobs are carried at once; default 16.
 	Workers int
 	// Lease is how long a claim lasts without a heartbeat, and how long a call

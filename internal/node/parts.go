@@ -94,7 +94,7 @@ func (n *Node) buildEngine(context.Context) error {
 	if err != nil {
 		return err
 	}
-	cfg := runs.Config{Store: n.store, Rotators: n.registry, MinInterval: n.cfg.MinInterval, Lease: n.cfg.Lease, Observer: n.metrics}
+	cfg := runs.Config{Store: n.store, Rotators: n.registry, MinInterval: n.cfg.MinInterval, Lease: n.cfg.Lease, Observer: n.metrics, Limits: n.cfg.Limits}
 	if n.keys != nil {
 		n.keeper = keeper.New(n.store, n.keys, n.registry)
 		cfg.Vault = n.keeper // else nobody asks for values: starting what is due needs none
@@ -254,7 +254,7 @@ func (n *Node) handler() (http.Handler, error) {
 		regions = append(regions, string(r))
 	}
 	admin, err := v1.New(v1.Config{
-		Secrets: n.keeper, History: n.runs, Rotations: n.runs, Hands: n.runs, Dead: n.bus, Changes: n.store, Guard: guard,
+		Secrets: n.keeper, History: n.runs, Rotations: n.runs, Hands: n.runs, Dead: n.bus, Schedules: n.runs, Changes: n.store, Guard: guard,
 		Identities: n.access.identities, Home: n.cfg.Regions[0],
 		Status: v1.Status{Version: n.cfg.Version, Regions: regions, NATSURL: n.NATSURL()},
 	})

@@ -75,12 +75,12 @@ func sqliteScans(line string) bool {
 	if strings.HasPrefix(line, "SCAN json_each VIRTUAL TABLE") {
 		return false
 	}
-	if !strings.HasPrefix(line, "SCAN ") || line == "SCAN CONSTANT ROW" || line == "SCAN events" || line == "SCAN extra" || line == "SCAN found" {
+	if !strings.HasPrefix(line, "SCAN ") || line == "SCAN CONSTANT ROW" || line == "SCAN events" || line == "SCAN places" || line == "SCAN extra" || line == "SCAN found" {
 		return false
 	}
 	for _, index := range []string{
 		"secrets_rotation", "secrets_purge", "secrets_verify", "versions_retire", "runs_retry", "jobs_due",
-		"events_unsent", "events_old", "secrets_oldest",
+		"secrets_drift", "waits_", "events_unsent", "events_old", "secrets_oldest",
 	} {
 		if strings.Contains(line, index) {
 			return false
@@ -106,7 +106,9 @@ func TestNoScans(t *testing.T) {
 		}
 		checkPlans(t, dsn+sep+"enable_seqscan=off", &explainer{
 			prefix: "EXPLAIN ",
-			scans:  func(line string) bool { return strings.Contains(line, "Seq Scan") },
+			scans: func(line string) bool {
+				return strings.Contains(line, "Seq Scan") && !strings.Contains(line, "on places")
+			},
 		})
 	})
 }
@@ -206,6 +208,7 @@ func everyRead(t *tx, s *lockstep.Secret) (errs []error) {
 	add(err)
 	_, err = t.PurgeDue(1)
 	add(err)
+	add(admission(t, s))
 	_, err = t.UnverifiedDue(1)
 	add(err)
 	_, err = t.Version(s.ID, "v")
@@ -299,4 +302,20 @@ func unexpected(errs []error) error {
 		}
 	}
 	return errors.Join(out...)
+}
+
+// admission calls each method of the governor once.
+func admission(t *tx, s *lockstep.Secret) error {
+	p := store.Place{Run: "r", Secret: s.ID, Rotator: "x", Target: "y"}
+	h := &lockstep.Hold{Account: s.Account, Region: s.Region, Name: "h", Kind: lockstep.HoldPause, Created: t.Now()}
+	owner := store.Owner{Account: s.Account, Region: s.Region}
+	full := store.FullList{Rotators: []string{"a", "b"}, Targets: []lockstep.TargetKey{"c"}}
+	first := func(_ any, err error) error { return err }
+	return errors.Join(
+		t.SaveHold(h), first(t.Holds(owner)), t.DeleteHold(owner, "h"), first(t.LockAdmission()),
+		t.SaveWait(store.Wait{Place: p}), first(t.Waiting()), first(t.NextWait()), first(t.HeldWaits(2, 1)),
+		first(t.NextWaits(store.FullList{}, 1)), first(t.NextWaits(full, 1)), t.LeaveWait("r"),
+		t.TakePlace(p), first(t.Usage()), first(t.HasPlace("r")), t.LeavePlace("r"),
+		first(t.NextVerify()), first(t.ClaimVerifies(1)), first(t.HasMaxAge(owner, 0, 1)),
+	)
 }

@@ -96,6 +96,7 @@ func (t *tx) StrandedRuns(limit int) ([]*lockstep.Run, error) {
 	list, err := all(t.session, scanRun, `SELECT `+runColumns+` FROM runs r JOIN slots l ON l.secret = r.secret
 		WHERE r.is_open AND r.retry_at <= (SELECT @now) AND (l.holder = '' OR l.expires <= (SELECT @now))
 		AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.secret = r.secret AND j.kind = 'run')
+		AND NOT EXISTS (SELECT 1 FROM waits w WHERE w.run = r.id)
 		ORDER BY r.retry_at, r.num LIMIT $1`, limit)
 	return list, place("list stranded runs", err)
 }

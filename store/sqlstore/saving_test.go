@@ -75,8 +75,11 @@ func TestOnlyChangesAreWritten(t *testing.T) {
 		{"nothing", func(*lockstep.Secret) {}, ""},
 		{"a rotation", func(s *lockstep.Secret) {
 			s.Changed, s.LastRotated, s.NextRotation, s.Unverified = day, day, day.Add(time.Hour), true
-			s.Rotation = &lockstep.Rotation{Enabled: true, Rotator: "test"}
+			s.Rotation = &lockstep.Rotation{Rotator: "test"}
 		}, saveRotated},
+		{"rotation turned on", func(s *lockstep.Secret) {
+			s.Rotation = &lockstep.Rotation{Enabled: true, Rotator: "test"}
+		}, saveColumns},
 		{"the description", func(s *lockstep.Secret) { s.Description = "new" }, saveColumns},
 		{"a mark for deletion", func(s *lockstep.Secret) { s.DeleteAt = day }, saveColumns},
 		{"a tag", func(s *lockstep.Secret) { s.Tags = []lockstep.Tag{{Key: "a", Value: "b"}} }, saveColumns},

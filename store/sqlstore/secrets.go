@@ -14,7 +14,7 @@ import (
 // #nosec G101 -- an SQL column list
 const secretColumns = `id, account, region, name, arn, description, type, kms_key_id, tags, resource_policy,
 	created, changed, accessed, delete_at, gone, primary_region, replicas, rotation,
-	last_rotated, next_rotation, unverified, event_seq`
+	last_rotated, next_rotation, unverified, next_verify, target_key, event_seq`
 
 func scanSecret(r row) (*lockstep.Secret, error) {
 	s := &lockstep.Secret{}
@@ -22,7 +22,7 @@ func scanSecret(r row) (*lockstep.Secret, error) {
 		jsonInto{&s.Tags}, &s.ResourcePolicy,
 		timeInto{&s.Created}, timeInto{&s.Changed}, timeInto{&s.Accessed}, timeInto{&s.DeleteAt}, &s.Gone,
 		&s.PrimaryRegion, jsonInto{&s.Replicas}, jsonInto{&s.Rotation},
-		timeInto{&s.LastRotated}, timeInto{&s.NextRotation}, &s.Unverified, &s.EventSeq)
+		timeInto{&s.LastRotated}, timeInto{&s.NextRotation}, &s.Unverified, timeInto{&s.NextVerify}, &s.Target, &s.EventSeq)
 	return s, err
 }
 
@@ -41,7 +41,7 @@ func secretArgs(s *lockstep.Secret) ([]any, error) {
 	if err != nil {
 		return nil, err
 	}
-	due := rotationDue(s)
+	due, drift, age := rotationDue(s), verifyDue(s), maxAge(s)
 	purge := int64(1)
 	if !s.Gone {
 		purge = micros(s.DeleteAt)
@@ -54,6 +54,7 @@ func secretArgs(s *lockstep.Secret) ([]any, error) {
 		micros(s.LastRotated), micros(s.NextRotation), s.Unverified,
 		nullable(due, due != 0), nullable(purge, purge != 0),
 		nullable(nameKey(store.Owner{Account: s.Account, Region: s.Region}, s.Name), !s.Gone),
+		micros(s.NextVerify), s.Target, nullable(drift, drift != 0), rotates(s), nullable(age, age != 0),
 	}, nil
 }
 
@@ -63,12 +64,31 @@ func nameKey(owner store.Owner, name string) string {
 	return string(owner.Account) + "/" + string(owner.Region) + "/" + name
 }
 
+// rotates tells whether the engine acts on the Secret's target.
+func rotates(s *lockstep.Secret) bool { return s.RotationEnabled() && !s.Deleted() }
+
 // rotationDue is when the scheduler has to look at the Secret; 0 for never.
 func rotationDue(s *lockstep.Secret) int64 {
-	if !s.RotationEnabled() || s.Deleted() {
+	if !rotates(s) {
 		return 0
 	}
 	return micros(s.NextRotation)
+}
+
+// verifyDue is when drift is looked for; 0 for never.
+func verifyDue(s *lockstep.Secret) int64 {
+	if !rotates(s) {
+		return 0
+	}
+	return micros(s.NextVerify)
+}
+
+// maxAge is how old the Secret's credential may become; 0 for any age.
+func maxAge(s *lockstep.Secret) int64 {
+	if !rotates(s) {
+		return 0
+	}
+	return s.Rotation.Schedule.MaxAge.Microseconds()
 }
 
 // Secret implements store.SecretReader.
@@ -130,6 +150,20 @@ func (t *tx) AccountHolder(key lockstep.AccountKey) (lockstep.SecretID, error) {
 
 const noOpenRun = `NOT EXISTS (SELECT 1 FROM runs r WHERE r.secret = s.id AND r.is_open)`
 
+// NextVerify implements store.SecretReader.
+func (t *tx) NextVerify() (time.Time, error) {
+	n, err := one(t.session, orZero, `SELECT min(verify_due) FROM secrets WHERE verify_due IS NOT NULL`)
+	return instant(n), place("read the next due verify", err)
+}
+
+// HasMaxAge implements store.SecretReader.
+func (t *tx) HasMaxAge(owner store.Owner, after lockstep.SecretID, limit int) ([]*lockstep.Secret, error) {
+	list, err := all(t.session, scanSecret, `SELECT `+secretColumns+` FROM secrets
+		WHERE account = $1 AND region = $2 AND id > $3 AND max_age IS NOT NULL ORDER BY id LIMIT $4`,
+		owner.Account, owner.Region, after, limit)
+	return list, place("list secrets with a maximum age", err)
+}
+
 // PurgeDue implements store.SecretReader.
 func (t *tx) PurgeDue(limit int) ([]lockstep.SecretID, error) {
 	ids, err := all(t.session, value[lockstep.SecretID], `SELECT s.id FROM secrets s
@@ -141,7 +175,7 @@ func (t *tx) PurgeDue(limit int) ([]lockstep.SecretID, error) {
 // UnverifiedDue implements store.SecretReader.
 func (t *tx) UnverifiedDue(limit int) ([]lockstep.SecretID, error) {
 	ids, err := all(t.session, value[lockstep.SecretID], `SELECT s.id FROM secrets s JOIN slots l ON l.secret = s.id
-		WHERE s.unverified AND NOT s.gone AND s.delete_at = 0 AND (l.holder = '' OR l.expires <= (SELECT @now))
+		WHERE s.unverified AND s.rotates AND (l.holder = '' OR l.expires <= (SELECT @now))
 		AND `+noOpenRun+`
 		AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.secret = s.id AND j.kind = 'verify')
 		ORDER BY s.id LIMIT $1`, limit)
@@ -171,7 +205,7 @@ func (t *tx) mark(s *lockstep.Secret, args []any) {
 	if t.marks == nil {
 		t.marks = make(map[lockstep.SecretID]dueMark)
 	}
-	t.marks[s.ID] = dueMark{rotation: rotationDue(s), unverified: s.Unverified, args: args}
+	t.marks[s.ID] = dueMark{rotation: rotationDue(s), drift: verifyDue(s), unverified: s.Unverified, args: args}
 }
 
 // forget drops what this transaction knows of a Secret.
@@ -183,12 +217,15 @@ func (t *tx) forget(id lockstep.SecretID) {
 // touchSchedule wakes the scheduler if a Secret that was written is due earlier
 // than it knew.
 func (t *tx) touchSchedule(s *lockstep.Secret, args []any) {
-	old, due := t.marks[s.ID], rotationDue(s)
-	if due != 0 && (old.rotation == 0 || due < old.rotation) || s.Unverified && !old.unverified {
+	old := t.marks[s.ID]
+	if sooner(old.rotation, rotationDue(s)) || sooner(old.drift, verifyDue(s)) || s.Unverified && !old.unverified {
 		t.touch(store.TopicSchedule)
 	}
 	t.mark(s, args)
 }
+
+// sooner tells whether something is due earlier than it was; 0 is never.
+func sooner(was, is int64) bool { return is != 0 && (was == 0 || is < was) }
 
 // InsertSecret implements store.SecretWriter.
 func (t *tx) InsertSecret(s *lockstep.Secret) error {
@@ -199,8 +236,10 @@ func (t *tx) InsertSecret(s *lockstep.Secret) error {
 	id, err := one(t.session, value[lockstep.SecretID], `INSERT INTO secrets (
 		account, region, name, arn, description, type, kms_key_id, tags, resource_policy,
 		created, changed, accessed, delete_at, gone, primary_region, replicas, rotation,
-		last_rotated, next_rotation, unverified, rotation_due, purge_due, name_key, event_seq)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24)
+		last_rotated, next_rotation, unverified, rotation_due, purge_due, name_key,
+		next_verify, target_key, verify_due, rotates, max_age, event_seq)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23,
+		$24, $25, $26, $27, $28, $29)
 		ON CONFLICT DO NOTHING RETURNING id`, append(slices.Clip(args), s.EventSeq)...)
 	if errors.Is(err, lockstep.ErrNotFound) {
 		err = lockstep.ErrExists
@@ -224,8 +263,9 @@ const saveColumns = `UPDATE secrets SET
 	account = $1, region = $2, name = $3, arn = $4, description = $5, type = $6, kms_key_id = $7,
 	tags = $8, resource_policy = $9, created = $10, changed = $11, accessed = $12, delete_at = $13,
 	gone = $14, primary_region = $15, replicas = $16, rotation = $17, last_rotated = $18,
-	next_rotation = $19, unverified = $20, rotation_due = $21, purge_due = $22, name_key = $23
-	WHERE id = $24`
+	next_rotation = $19, unverified = $20, rotation_due = $21, purge_due = $22, name_key = $23,
+	next_verify = $24, target_key = $25, verify_due = $26, rotates = $27, max_age = $28
+	WHERE id = $29`
 
 // saveRotated is saveColumns where a rotation has changed what a rotation
 // changes: SQLite writes every index anew whose columns a statement names.
@@ -316,6 +356,17 @@ func (t *tx) ClaimDue(limit int) ([]*lockstep.Secret, error) {
 		t.locked(s)
 	}
 	return due, place("claim due secrets", err)
+}
+
+// ClaimVerifies implements store.SecretWriter.
+func (t *tx) ClaimVerifies(limit int) ([]*lockstep.Secret, error) {
+	due, err := all(t.session, scanSecret, `SELECT `+secretColumns+` FROM secrets
+		WHERE verify_due IS NOT NULL AND verify_due <= (SELECT @now)
+		ORDER BY verify_due, id LIMIT $1 @skip`, limit)
+	for _, s := range due {
+		t.locked(s)
+	}
+	return due, place("claim secrets to verify", err)
 }
 
 // HoldAccount implements store.SecretWriter.

@@ -38,6 +38,7 @@ var _ store.Tx = (*tx)(nil)
 type dueMark struct {
 	// rotation and unverified are what the scheduler sleeps on.
 	rotation   int64
+	drift      int64
 	unverified bool
 	// args are the columns as they were read or written last; nil if that is
 	// not known.

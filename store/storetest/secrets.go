@@ -41,11 +41,12 @@ func fullSecret(t *testing.T, at time.Time) *lockstep.Secret {
 	s.Replicas = []lockstep.Replica{{Region: "eu-west-1", KMSKeyID: "k", Status: "InSync", Message: "m"}}
 	s.Rotation = &lockstep.Rotation{
 		Enabled: true, Rotator: "postgres", RotatorARN: "arn:x",
-		Schedule:    lockstep.Schedule{Expression: "rate(1 day)", TimeZone: "Europe/Berlin", Jitter: time.Minute, Anchor: at},
+		Schedule:    lockstep.Schedule{Expression: "rate(1 day)", TimeZone: "Europe/Berlin", Jitter: time.Minute, MaxAge: time.Hour, Anchor: at},
 		Retirement:  lockstep.Retirement{After: lockstep.RetireDelay, Delay: time.Hour},
-		MaxAttempts: 3, RunDeadline: time.Hour,
+		MaxAttempts: 3, RunDeadline: time.Hour, VerifyEvery: time.Hour,
 	}
 	s.LastRotated, s.NextRotation, s.EventSeq = at.Add(-time.Hour), at.Add(time.Hour), 7
+	s.NextVerify, s.Target = at.Add(time.Minute), "target"
 	return s
 }
 
@@ -301,7 +302,10 @@ func firstError(errs ...error) error {
 }
 
 func secretUnverified(t *testing.T, f *fixture) {
-	unverified := func(s *lockstep.Secret) { s.Unverified = true }
+	unverified := func(s *lockstep.Secret) {
+		s.Unverified, s.Rotation = true, &lockstep.Rotation{Enabled: true, Rotator: "r"}
+	}
+	f.secret(t, "off", unverified, func(s *lockstep.Secret) { s.Rotation.Enabled = false })
 	plain := f.secret(t, "plain", unverified)
 	f.secret(t, "fine")
 	f.secret(t, "marked", unverified, func(s *lockstep.Secret) { s.DeleteAt = s.Created.Add(time.Hour) })

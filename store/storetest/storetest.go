@@ -34,6 +34,7 @@ func Run(t *testing.T, open Open) {
 		{"versions", versionTests},
 		{"runs", runTests},
 		{"slots", slotTests},
+		{"admission", admissionTests},
 		{"outbox", outboxTests},
 		{"figures", figureTests},
 		{"keys", keyTests},
