@@ -125,6 +125,11 @@ func (a *api1) call(method, path, body string, status int, out any) {
 	if id, verb, ok := strings.Cut(strings.TrimPrefix(pattern, "/v1/runs/"), "/"); ok && id != "" && strings.HasPrefix(pattern, "/v1/runs/") {
 		pattern = "/v1/runs/{id}/" + verb
 	}
+	if id, verb, ok := strings.Cut(strings.TrimPrefix(pattern, "/v1/batches/"), "/"); ok && id != "" && strings.HasPrefix(pattern, "/v1/batches/") {
+		pattern = "/v1/batches/{id}/" + verb
+	} else if strings.HasPrefix(pattern, "/v1/batches/") && pattern != "/v1/batches/emergency" {
+		pattern = "/v1/batches/{id}"
+	}
 	for _, stem := range []string{"/v1/runs/", "/v1/plans/", "/v1/users/", "/v1/access-keys/", "/v1/groups/", "/v1/roles/", "/v1/policies/", "/v1/holds/"} {
 		if strings.HasPrefix(pattern, stem) && !strings.Contains(pattern, "{id}") {
 			pattern = stem + "{id}"
@@ -274,6 +279,7 @@ func TestV1(t *testing.T) {
 		}
 	})
 	t.Run("schedules", func(t *testing.T) { schedules(t, a) })
+	t.Run("batches", func(t *testing.T) { batches(t, a) })
 	t.Run("hands", func(t *testing.T) { hands(t, a) })
 	t.Run("plans, with a wait", func(t *testing.T) {
 		var got struct {

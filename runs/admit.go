@@ -20,7 +20,7 @@ import (
 // of any kind: less than limit means that nothing is left.
 func (s *Service) AdmitDue(ctx context.Context, limit int) (int, error) {
 	most := 0
-	for _, do := range []func(context.Context, int) (int, error){s.startDue, s.admitWaiting, s.askVerifies} {
+	for _, do := range []func(context.Context, int) (int, error){s.startDue, s.advanceBatch, s.admitWaiting, s.askVerifies} {
 		n, err := do(ctx, limit)
 		if err != nil {
 			return most, err

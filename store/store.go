@@ -69,6 +69,7 @@ type ReadTx interface {
 	AuditReader
 	ReplicationReader
 	AdmissionReader
+	BatchReader
 }
 
 // Tx reads and writes in one transaction; it sees its own writes.
@@ -84,4 +85,5 @@ type Tx interface {
 	AuditWriter
 	ReplicationWriter
 	AdmissionWriter
+	BatchWriter
 }

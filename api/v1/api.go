@@ -138,6 +138,7 @@ type Config struct {
 	Hands     Hands
 	Dead      DeadLetters
 	Schedules Schedules
+	Batches   Batches
 	Changes   Changes
 	Guard     Guard
 	// Identities manages who there is.
@@ -155,7 +156,7 @@ type API struct {
 
 // New makes an API. Errors: ErrInvalid if a required field is missing.
 func New(c Config) (*API, error) {
-	if c.Secrets == nil || c.History == nil || c.Rotations == nil || c.Hands == nil || c.Dead == nil || c.Schedules == nil || c.Changes == nil || c.Guard == nil ||
+	if c.Secrets == nil || c.History == nil || c.Rotations == nil || c.Hands == nil || c.Dead == nil || c.Schedules == nil || c.Batches == nil || c.Changes == nil || c.Guard == nil ||
 		c.Identities == nil || c.Home == "" {
 		return nil, fmt.Errorf("v1 config: everything but Status is required: %w", lockstep.ErrInvalid)
 	}
@@ -172,7 +173,7 @@ type route struct {
 }
 
 func routes() []route {
-	return slices.Concat(ownRoutes(), handRoutes(), scheduleRoutes(), identityRoutes())
+	return slices.Concat(ownRoutes(), handRoutes(), scheduleRoutes(), batchRoutes(), identityRoutes())
 }
 
 func ownRoutes() []route {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -21,18 +22,38 @@ type rotateFlags struct {
 	dryRun  bool
 	wait    bool
 	timeout time.Duration
+	// all, tag and match select many; emergency goes before everything else.
+	all, emergency bool
+	tag, match     string
 }
+
+// many tells whether a batch is asked for.
+func (f *rotateFlags) many() bool { return f.all || f.tag != "" || f.match != "" }
 
 func newRotate(t *target) *cobra.Command {
 	var f rotateFlags
 	cmd := &cobra.Command{
-		Use:   "rotate NAME",
-		Short: "Rotate a secret now, or say what would happen",
+		Use:   "rotate [NAME]",
+		Short: "Rotate a secret now, or many, or say what would happen",
 		Long: `Rotate a secret now. With --wait, show each step and exit 1 if the rotation
 fails. With --dry-run, change nothing: say what a rotation would do and which
-right is missing; exit 1 if it would fail.`,
-		Args: exactArgs(1),
+right is missing; exit 1 if it would fail.
+
+With --all, --tag or --match, rotate many as one batch and wait for its end; exit 1
+if any failed. The batch goes on if this command ends: see "lockstep batch". With
+--emergency, go before everything else, also through freezes and pauses.
+
+  lockstep rotate prod/db --wait
+  lockstep rotate --match 'prod/*'
+  lockstep rotate --tag team=payments --emergency`,
+		Args: maxArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := f.check(cmd, args); err != nil {
+				return err
+			}
+			if f.many() || f.emergency {
+				return t.rotateMany(cmd, f, strings.Join(args, ""))
+			}
 			if f.dryRun {
 				return t.dryRun(cmd, args[0])
 			}
@@ -42,8 +63,29 @@ right is missing; exit 1 if it would fail.`,
 	cmd.Flags().StringVar(&f.rotator, "rotator", "", "turn rotation on with this rotator, for example postgres-alternating")
 	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "change nothing, say what would happen")
 	cmd.Flags().BoolVar(&f.wait, "wait", false, "wait for the end and show the steps")
+	cmd.Flags().BoolVar(&f.all, "all", false, "rotate every secret that rotates")
+	cmd.Flags().StringVar(&f.tag, "tag", "", "rotate the secrets with this tag, KEY=VALUE")
+	cmd.Flags().StringVar(&f.match, "match", "", "rotate the secrets whose name matches, for example prod/*")
+	cmd.Flags().BoolVar(&f.emergency, "emergency", false, "go before everything else, also through freezes and pauses")
 	cmd.Flags().DurationVar(&f.timeout, "timeout", time.Minute, "how long --wait waits")
 	return cmd
+}
+
+// check refuses what does not go together.
+func (f *rotateFlags) check(cmd *cobra.Command, args []string) error {
+	selectors := len(args)
+	for _, given := range []bool{f.all, f.tag != "", f.match != ""} {
+		if given {
+			selectors++
+		}
+	}
+	switch {
+	case selectors != 1:
+		return usagef("give a secret's name, or one of --all, --tag and --match; see %s --help", cmd.CommandPath())
+	case (f.many() || f.emergency) && (f.dryRun || f.rotator != ""):
+		return usagef("--dry-run and --rotator are for one secret, without --emergency")
+	}
+	return nil
 }
 
 func (t *target) rotate(cmd *cobra.Command, name string, f rotateFlags) error {

@@ -80,7 +80,7 @@ func sqliteScans(line string) bool {
 	}
 	for _, index := range []string{
 		"secrets_rotation", "secrets_purge", "secrets_verify", "versions_retire", "runs_retry", "jobs_due",
-		"secrets_drift", "waits_", "events_unsent", "events_old", "secrets_oldest",
+		"secrets_drift", "waits_", "batches_active", "events_unsent", "events_old", "secrets_oldest",
 	} {
 		if strings.Contains(line, index) {
 			return false
@@ -209,6 +209,7 @@ func everyRead(t *tx, s *lockstep.Secret) (errs []error) {
 	_, err = t.PurgeDue(1)
 	add(err)
 	add(admission(t, s))
+	add(batches(t, s))
 	_, err = t.UnverifiedDue(1)
 	add(err)
 	_, err = t.Version(s.ID, "v")
@@ -317,5 +318,17 @@ func admission(t *tx, s *lockstep.Secret) error {
 		first(t.NextWaits(store.FullList{}, 1)), first(t.NextWaits(full, 1)), t.LeaveWait("r"),
 		t.TakePlace(p), first(t.Usage()), first(t.HasPlace("r")), t.LeavePlace("r"),
 		first(t.NextVerify()), first(t.ClaimVerifies(1)), first(t.HasMaxAge(owner, 0, 1)),
+	)
+}
+
+// batches calls each method about batches once.
+func batches(t *tx, s *lockstep.Secret) error {
+	b := &store.Batch{ID: "b", Owner: store.Owner{Account: s.Account, Region: s.Region}, State: store.BatchActive, Created: t.Now()}
+	first := func(_ any, err error) error { return err }
+	return errors.Join(
+		t.SaveBatch(b), first(t.Batch("b")), first(t.Batches(b.Owner, 1)), first(t.LockBatch("b")), first(t.WorkingBatch()),
+		t.SaveItem(store.BatchItem{Batch: "b", Secret: s.ID, State: store.ItemPending}), first(t.BatchCounts("b")),
+		first(t.BatchFailures("b", 1)), first(t.BatchItems("b", store.ItemPending, 0, 1)),
+		first(t.BatchItems("b", store.ItemStarted, 0, 1)), first(t.ReopenItems("b")),
 	)
 }
