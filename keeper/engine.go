@@ -27,12 +27,15 @@ type EngineValues struct {
 	// zero if it names none. AdminID is that secret.
 	Admin   lockstep.Value
 	AdminID lockstep.SecretID
+	// NoAdmin says that the secret which Current names as its masterarn is gone
+	// (ErrNotFound); nil if it is there, or none is named. What needs no admin, such
+	// as undoing with the value's own login, goes on.
+	NoAdmin error
 }
 
 // EngineValues opens what a worker needs for the given pending Version (empty:
 // none). It is for the engine alone: no access is checked and no read noted.
-// Errors: ErrNotFound if the Secret, or the secret named by masterarn, is
-// gone; keys' errors.
+// Errors: ErrNotFound if the Secret is gone; keys' errors.
 func (k *Keeper) EngineValues(ctx context.Context, id lockstep.SecretID, pending lockstep.VersionID) (EngineValues, error) {
 	rows, err := k.engineRows(ctx, id, pending)
 	if err != nil {
@@ -177,7 +180,8 @@ func (k *Keeper) addAdmin(ctx context.Context, out *EngineValues) error {
 		return err
 	})
 	if errors.Is(err, lockstep.ErrNotFound) {
-		return fmt.Errorf("admin secret %q, which the value names as masterarn: %w", named.MasterARN, err)
+		out.NoAdmin = fmt.Errorf("admin secret %q, which the value names as masterarn: %w", named.MasterARN, err)
+		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("read admin secret: %w", err)

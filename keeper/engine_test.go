@@ -44,9 +44,9 @@ func TestEngineValues(t *testing.T) {
 func TestEngineValuesWithoutItsAdmin(t *testing.T) {
 	w := onSQLite(t)
 	s := w.made("a", "t1", `{"username":"app","masterarn":"nobody"}`)
-	_, err := w.EngineValues(t.Context(), s.ID, "")
-	if !errors.Is(err, lockstep.ErrNotFound) || !strings.Contains(err.Error(), "nobody") {
-		t.Errorf("got %v, want the name of the admin secret", err)
+	got, err := w.EngineValues(t.Context(), s.ID, "")
+	if err != nil || !errors.Is(got.NoAdmin, lockstep.ErrNotFound) || !strings.Contains(got.NoAdmin.Error(), "nobody") || got.Current.IsZero() {
+		t.Errorf("got %v, %v, want the value and the name of the admin secret", got.NoAdmin, err)
 	}
 	other := w.made("b", "t1", `no JSON`)
 	if got, err := w.EngineValues(t.Context(), other.ID, ""); err != nil || got.AdminID != 0 {
@@ -60,8 +60,8 @@ func TestAdminOfAnotherAccount(t *testing.T) {
 	admin := w.made("admin", "m1", `{"username":"root"}`)
 	theirs := strings.Replace(string(admin.ARN), string(home.Account), "111111111111", 1)
 	s := w.made("a", "t1", `{"username":"app","masterarn":"`+theirs+`"}`)
-	if _, err := w.EngineValues(t.Context(), s.ID, ""); !errors.Is(err, lockstep.ErrNotFound) {
-		t.Errorf("got %v", err)
+	if got, err := w.EngineValues(t.Context(), s.ID, ""); err != nil || !errors.Is(got.NoAdmin, lockstep.ErrNotFound) || !got.Admin.IsZero() {
+		t.Errorf("got %v, %v", got.NoAdmin, err)
 	}
 }
 

@@ -7,15 +7,31 @@ import (
 	"time"
 
 	"lockstep"
+	"lockstep/ledger"
 	"lockstep/store"
 )
 
 // WAIT of ROTATION-PROTOCOL.md section 2 has two halves for a Secret whose
-// changes an admin Secret makes. The first is here: no set begins while the
-// admin's own Run is at the target. The second, an admin's Run that waits for
-// its users, is not needed: a user whose admin login was refused meanwhile
-// asks [Claim.AdminBusy], takes the refusal for a passing one, and tries again
-// with the admin's new value.
+// changes an admin Secret makes: no set begins while the admin's own Run is at
+// the target, or waits to be; and the admin's Run waits until every Run that uses
+// its credential is over. A use is noted on the Run's place. Should a user all the
+// same meet a refused admin login, since a person changed it, it asks
+// [Claim.AdminBusy] and tries again with the new value.
+
+// waitsForUses is why an admin's Run waits; new uses queue behind it.
+const waitsForUses = "waits until the runs that use this admin credential are over"
+
+// waitForUses says that an admin's Run must not begin now. An emergency does.
+func waitForUses(tx store.ReadTx, b *ledger.Book, run *lockstep.Run) (*Waiting, error) {
+	if run.Trigger == lockstep.TriggerEmergency {
+		return nil, nil
+	}
+	used, err := tx.AdminUsed(b.Secret.ID)
+	if err != nil || !used {
+		return nil, err
+	}
+	return &Waiting{Reason: waitsForUses, Until: b.Now.Add(adminAgain)}, nil
+}
 
 // adminAgain is how soon a Run that waits for its admin's Run looks again: one
 // that goes forward is over in a moment, one that rolls back may take hours.
@@ -33,7 +49,7 @@ func waitForAdmin(tx store.ReadTx, now time.Time, admin lockstep.SecretID) (*Wai
 	if err != nil {
 		return nil, fmt.Errorf("read the admin secret's run: %w", err)
 	}
-	if !run.State.TargetTouched() {
+	if !run.State.TargetTouched() && run.Reason != waitsForUses {
 		return nil, nil
 	}
 	again := adminAgain

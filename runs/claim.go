@@ -208,7 +208,7 @@ func (s *Service) mustWait(tx store.Tx, b *ledger.Book, run *lockstep.Run) (*Wai
 		}
 		return &Waiting{Reason: fmt.Sprintf("blocked by retirement of version %s", v.ID), Until: until}, nil
 	}
-	return nil, nil
+	return waitForUses(tx, b, run)
 }
 
 // parking is a Run that is put aside until something else is over.

@@ -239,6 +239,60 @@ func TestNoSetBeginsWhileTheAdminIsBeingRotated(t *testing.T) {
 	r.sound(t)
 }
 
+// The other half: the admin's Run waits until its credential is not used, and new
+// uses queue behind it.
+func TestTheAdminsRunWaitsForItsUses(t *testing.T) {
+	r := onSQLite(t)
+	admin := r.rotating(t, "admin", "single")
+	rotator := "single"
+	for _, name := range []string{"one", "two"} {
+		_, err := r.keeper.Create(t.Context(), createWith(name, credential{Host: "db", User: name, Password: "1", Master: string(admin.ARN)}, token(t)))
+		must(t, err)
+		_, err = r.Configure(t.Context(), ref(name), runs.RotateInput{RotatorARN: &rotator})
+		must(t, err)
+	}
+	one := r.claim(t, r.rotate(t, "one").Run, "worker")
+	r.created(t, one)
+	adminRun := r.rotate(t, "admin")
+	_, err := r.Claim(t.Context(), adminRun.Run, "admin-worker")
+	var wait *runs.Waiting
+	if !errors.As(err, &wait) || !strings.Contains(wait.Reason, "this admin credential") {
+		t.Fatalf("the admin's run: %v", err)
+	}
+	second := r.rotate(t, "two")
+	two := r.claim(t, second.Run, "worker")
+	if err := two.Created(t.Context(), r.pending(t, two)); !errors.As(err, &wait) {
+		t.Fatalf("a new use did not queue behind the admin's run: %v", err)
+	}
+	must(t, one.Applied(t.Context()))
+	must(t, one.Finish(t.Context()))
+	r.finished(t, adminRun.Run)
+	r.finished(t, second.Run)
+	r.sound(t)
+}
+
+func TestTwoDryRunsAtOnceAreOne(t *testing.T) {
+	onBoth(t, func(t *testing.T, r *rig) {
+		r.rotating(t, "db", "single")
+		r.rotating(t, "other", "single")
+		first, err := r.Plan(t.Context(), ref("db"))
+		must(t, err)
+		again, err := r.Plan(t.Context(), ref("db"))
+		must(t, err)
+		other, err := r.Plan(t.Context(), ref("other"))
+		must(t, err)
+		if again.ID != first.ID || other.ID == first.ID {
+			t.Errorf("plans %s, %s, %s", first.ID, again.ID, other.ID)
+		}
+		must(t, r.AnswerPlan(t.Context(), first.ID, func(*store.Plan) {}))
+		next, err := r.Plan(t.Context(), ref("db"))
+		must(t, err)
+		if next.ID == first.ID {
+			t.Error("an answered dry run is not asked for again")
+		}
+	})
+}
+
 func TestTheFenceIsRaisedAboveAMarkerFound(t *testing.T) {
 	r := onSQLite(t)
 	r.rotating(t, "db", "single")

@@ -111,6 +111,10 @@ func (s *Service) Check(ctx context.Context) ([]store.Violation, error) {
 // planKept is how long an answered dry run can be read.
 const planKept = time.Hour
 
+// planPatience is how long a dry run that was asked for already answers for
+// another; one that is older may have lost its Job.
+const planPatience = 30 * time.Second
+
 // Plan asks a worker for a dry run of a Secret's rotation; its answer is read
 // with PlanResult.
 // Errors: Refusals of kind ErrNotFound, ErrState (no rotator).
@@ -131,6 +135,10 @@ func (s *Service) Plan(ctx context.Context, ref keeper.Ref) (*store.Plan, error)
 		b, _, err := s.open(tx, secret)
 		if err != nil {
 			return err
+		}
+		plan, err = tx.OpenPlan(secret.ID, b.Now.Add(-planPatience))
+		if !errors.Is(err, lockstep.ErrNotFound) {
+			return err // two at once are one: they would share a subject
 		}
 		plan = &store.Plan{ID: id, Secret: secret.ID, Created: b.Now}
 		if err := tx.DeletePlansBefore(b.Now.Add(-planKept)); err != nil {

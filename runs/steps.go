@@ -255,6 +255,11 @@ func (w *writing) created(p Pending) error {
 		return err
 	}
 	w.run.Doubt = true
+	if p.Admin != 0 {
+		if err := w.tx.UseAdmin(w.run.ID, p.Admin); err != nil {
+			return fmt.Errorf("note the admin: %w", err)
+		}
+	}
 	if err := w.tx.SaveVersion(v); err != nil {
 		return fmt.Errorf("save pending value: %w", err)
 	}

@@ -51,6 +51,8 @@ type AdmissionReader interface {
 	Usage() ([]Usage, error)
 	// HasPlace tells whether a Run has a Place.
 	HasPlace(run lockstep.RunID) (bool, error)
+	// AdminUsed tells whether a Run uses the credential of an admin Secret.
+	AdminUsed(admin lockstep.SecretID) (bool, error)
 	// Waiting tells whether any Run waits for a Place.
 	Waiting() (bool, error)
 	// NextWait is the earliest Until of a Run that waits; zero if none.
@@ -72,6 +74,9 @@ type AdmissionWriter interface {
 	// LeavePlace takes a Run's Place away, and wakes the scheduler if another
 	// waits for one.
 	LeavePlace(run lockstep.RunID) error
+	// UseAdmin notes on a Run's Place that it uses the credential of an admin
+	// Secret, until it leaves the Place.
+	UseAdmin(run lockstep.RunID, admin lockstep.SecretID) error
 	// SaveWait puts a Run among those that wait, or changes how it does, and wakes
 	// the scheduler.
 	SaveWait(w Wait) error

@@ -27,6 +27,9 @@ type RunReader interface {
 	StrandedRuns(limit int) ([]*lockstep.Run, error)
 	// Plan reads a dry run. ErrNotFound.
 	Plan(id string) (*Plan, error)
+	// OpenPlan reads the newest dry run of a Secret that was asked for at or after
+	// since and that no worker has answered. ErrNotFound.
+	OpenPlan(secret lockstep.SecretID, since time.Time) (*Plan, error)
 	// Violations runs the checks of ROTATION-PROTOCOL.md section 10 that can
 	// be told from rows alone, and lists what breaks them.
 	Violations() ([]Violation, error)

@@ -208,6 +208,9 @@ func (c *carrier) prepare(ctx context.Context) error {
 	if err != nil {
 		return c.unopened(ctx, fmt.Errorf("open values: %w", err))
 	}
+	if c.values.NoAdmin != nil && c.claim.Run != nil && c.claim.Run.State != lockstep.RunUndo {
+		return c.unopened(ctx, fmt.Errorf("open values: %w", c.values.NoAdmin))
+	}
 	return nil
 }
 

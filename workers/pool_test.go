@@ -464,6 +464,25 @@ func TestTheAdminSecretIsDeletedMidRun(t *testing.T) {
 	})
 }
 
+// A roll-back that is in doubt needs no admin where the value's own login will do:
+// it does not try for a day what cannot be opened.
+func TestTheAdminSecretIsGoneWhileInDoubt(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, pgtest.Shared(t))
+	w.app(t, postgres.NameSingle)
+	w.hooks.onceBefore("set", func(context.Context) error {
+		_, err := w.keeper.Delete(t.Context(), ref("admin"), keeper.DeleteInput{Force: true})
+		must(t, err)
+		return &lockstep.TargetError{Outcome: lockstep.Unknown, Err: errors.New("no answer")}
+	})
+	w.pool(t.Context(), t)
+	out := w.rotate(t, "app")
+	if run := w.ended(t, out.Run); run.State != lockstep.RunFailed {
+		t.Errorf("run is %s: %s", run.State, run.Reason)
+	}
+	w.sound(t)
+}
+
 func TestDriftIsRepaired(t *testing.T) {
 	t.Parallel()
 	both(t, func(t *testing.T, w *world, rotator string) {

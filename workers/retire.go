@@ -93,7 +93,7 @@ func (c *carrier) prepareAside(ctx context.Context) error {
 	if err != nil {
 		return &lockstep.TargetError{Outcome: lockstep.NotApplied, Err: fmt.Errorf("open values: %w", err)}
 	}
-	return nil
+	return nil // without an admin that is gone: what needs one says so
 }
 
 // verify sees whether AWSCURRENT logs in, and sets it again if the target
@@ -171,6 +171,9 @@ func (p *Pool) makePlan(ctx context.Context, id lockstep.SecretID) (rotators.Pla
 	values, err := p.cfg.Vault.EngineValues(ctx, id, "")
 	if err != nil {
 		return rotators.Plan{}, fmt.Errorf("open values: %w", err)
+	}
+	if values.NoAdmin != nil {
+		return rotators.Plan{}, values.NoAdmin
 	}
 	if values.Secret.Rotation == nil {
 		return rotators.Plan{}, fmt.Errorf("secret has no rotation: %w", lockstep.ErrState)

@@ -85,6 +85,18 @@ func (t *tx) HasPlace(run lockstep.RunID) (bool, error) {
 	return there, place("read place of run "+string(run), err)
 }
 
+// AdminUsed implements store.AdmissionReader.
+func (t *tx) AdminUsed(admin lockstep.SecretID) (bool, error) {
+	used, err := exists(t.session, `SELECT 1 FROM places WHERE admin = $1 AND admin > 0 LIMIT 1`, admin)
+	return used, place(fmt.Sprintf("look for uses of admin secret %d", admin), err)
+}
+
+// UseAdmin implements store.AdmissionWriter.
+func (t *tx) UseAdmin(run lockstep.RunID, admin lockstep.SecretID) error {
+	_, err := t.exec(`UPDATE places SET admin = $2 WHERE run = $1`, run, admin)
+	return place("note the admin of run "+string(run), err)
+}
+
 // Waiting implements store.AdmissionReader.
 func (t *tx) Waiting() (bool, error) {
 	there, err := exists(t.session, `SELECT 1 FROM waits WHERE held = 0 LIMIT 1`)

@@ -261,6 +261,13 @@ func (t *tx) Plan(id string) (*store.Plan, error) {
 	return p, place("read plan "+id, err)
 }
 
+// OpenPlan implements store.RunReader.
+func (t *tx) OpenPlan(secret lockstep.SecretID, since time.Time) (*store.Plan, error) {
+	p, err := one(t.session, scanPlan, `SELECT id, secret, created, done, body, error FROM plans
+		WHERE secret = $1 AND created >= $2 AND NOT done ORDER BY created DESC LIMIT 1`, secret, micros(since))
+	return p, place(fmt.Sprintf("read open plan of secret %d", secret), err)
+}
+
 // SavePlan implements store.RunWriter.
 func (t *tx) SavePlan(p *store.Plan) error {
 	body, err := json.Marshal(planBody{Actions: p.Actions, Problems: p.Problems})

@@ -77,7 +77,12 @@ func admissionPlaces(t *testing.T, f *fixture) {
 		counts[u] = true
 	}
 	same(t, counts, map[store.Usage]bool{{Rotator: "r", Target: "t", Places: 2}: true, {Rotator: "r", Places: 1}: true})
+	used := func(tx store.ReadTx) (bool, error) { return tx.AdminUsed(77) }
+	same(t, read(t, f, used), false)
+	f.update(t, func(tx store.Tx) error { return tx.UseAdmin("1", 77) })
+	same(t, read(t, f, used), true)
 	f.update(t, func(tx store.Tx) error { return tx.LeavePlace("1") })
+	same(t, read(t, f, used), false)
 	f.update(t, func(tx store.Tx) error { return tx.LeavePlace("1") })
 	same(t, [2]bool{has("1"), has("2")}, [2]bool{false, true})
 	f.update(t, func(tx store.Tx) error { return tx.PurgeSecret(s.ID) })

@@ -32,3 +32,7 @@ CREATE TABLE batch_items (
 ) WITHOUT ROWID;
 CREATE INDEX batch_items_secret  ON batch_items (secret);
 CREATE INDEX batch_items_pending ON batch_items (batch, secret) WHERE state = 'pending';
+
+-- The admin secret whose credential a run at its target uses.
+ALTER TABLE places ADD COLUMN admin BIGINT NOT NULL DEFAULT 0;
+CREATE INDEX places_admin ON places (admin) WHERE admin > 0;
