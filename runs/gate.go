@@ -19,7 +19,7 @@ type Limits struct {
 	Total int
 	// PerRotator bounds those of one rotator; zero means no bound.
 	PerRotator int
-	// PerTarget bounds those at one target address; zero means 32.
+	// PerTarget bounds those at one target address; zero means 64.
 	PerTarget int
 }
 
@@ -28,7 +28,7 @@ func (l Limits) withDefaults() Limits {
 		l.Total = 1000
 	}
 	if l.PerTarget <= 0 {
-		l.PerTarget = 32
+		l.PerTarget = 64
 	}
 	return l
 }

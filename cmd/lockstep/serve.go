@@ -101,7 +101,7 @@ SIGTERM drains and ends with exit code 0.`,
 	f.StringVar(&s.Account, "account", "000000000000", "account that owns everything")
 	f.IntVar(&s.Workers, "workers", 16, "rotations carried at once")
 	f.IntVar(&s.MaxRuns, "max-runs", 1000, "rotations under way at once, over all nodes; others wait in their order")
-	f.IntVar(&s.PerTarget, "max-runs-per-target", 32, "rotations under way at once at one target")
+	f.IntVar(&s.PerTarget, "max-runs-per-target", 64, "rotations under way at once at one target")
 	f.IntVar(&s.PerRotator, "max-runs-per-rotator", 0, "rotations under way at once with one rotator; 0 for no bound")
 	f.StringVar(&s.Lease, "lease", "10s", "how long a worker's claim lasts without a heartbeat")
 	f.StringSliceVar(&s.Proxies, "trusted-proxies", nil, "networks of reverse proxies whose X-Forwarded-… headers are believed (10.0.0.0/8)")

@@ -72,7 +72,7 @@ type Config struct {
 	// X-Forwarded-Proto headers are believed; default none.
 	TrustedProxies []netip.Prefix
 	// Limits is how many Runs may be under way at once; the zero value has safe
-	// ones (1000 in all, 32 at one target).
+	// ones (1000 in all, 64 at one target).
 	Limits runs.Limits
 	// Workers is how many Jobs are carried at once; default 16.
 	Workers int

@@ -48,6 +48,12 @@ var rules = [...]rule{
 		SELECT e.arn, 'no event before number ' || e.seq FROM events e WHERE NOT e.sent AND e.seq > 1
 		AND NOT EXISTS (SELECT 1 FROM events p WHERE p.secret = e.secret AND p.seq = e.seq - 1)
 		AND EXISTS (SELECT 1 FROM events p WHERE p.secret = e.secret AND p.seq < e.seq)`},
+	{"place-open", `SELECT s.arn, 'run ' || p.run || ' has a place and is over' FROM places p JOIN secrets s ON s.id = p.secret
+		WHERE NOT EXISTS (SELECT 1 FROM runs r WHERE r.id = p.run AND r.is_open)
+		UNION ALL
+		SELECT s.arn, 'run ' || w.run || ' waits for a place and is over, or has one' FROM waits w JOIN secrets s ON s.id = w.secret
+		WHERE NOT EXISTS (SELECT 1 FROM runs r WHERE r.id = w.run AND r.is_open)
+		OR EXISTS (SELECT 1 FROM places p WHERE p.run = w.run)`},
 	{"live-sealed", `SELECT s.arn, 'version ' || v.id || ' may be live at the target but has no value'
 		FROM versions v JOIN secrets s ON s.id = v.secret WHERE v.maybe_live AND v.ciphertext IS NULL`},
 }

@@ -75,6 +75,12 @@ func violationRules(t *testing.T, f *fixture) {
 				return tx.SaveStages(s.ID, lockstep.Stages{lockstep.Current: "v2", lockstep.Pending: "v2"})
 			},
 			func(tx store.Tx) error { return tx.SaveStages(s.ID, lockstep.Stages{lockstep.Current: "v2"}) }},
+		{"place-open",
+			func(tx store.Tx) error { return tx.TakePlace(store.Place{Run: r.ID, Secret: s.ID, Rotator: "r"}) },
+			func(tx store.Tx) error { return tx.LeavePlace(r.ID) }},
+		{"place-open",
+			func(tx store.Tx) error { return tx.SaveWait(waitOf(s.ID, r.ID)) },
+			func(tx store.Tx) error { return tx.LeaveWait(r.ID) }},
 		{"final-finished",
 			func(tx store.Tx) error { return tx.SaveRun(unfinished(*r), nil) },
 			func(tx store.Tx) error { return tx.SaveRun(r, nil) }},
