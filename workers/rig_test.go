@@ -115,7 +115,7 @@ func (w *world) pool(ctx context.Context, t *testing.T) *workers.Pool {
 	p, err := workers.New(workers.Config{
 		Queue: queue, Engine: w.engine, Vault: w.keeper, Rotators: w.registry, Workers: 4, AckWait: lease, Audit: w.audit,
 		Observer: w.observer,
-		Logger: slog.New(slog.NewTextHandler(w.log, nil)),
+		Logger:   slog.New(slog.NewTextHandler(w.log, nil)),
 	})
 	must(t, err)
 	p.Start(ctx)
