@@ -80,6 +80,8 @@ func rollingRestart(t *testing.T, r *rig) {
 	load := startRequests(t, r)
 	for _, p := range r.Nodes() {
 		restart(t, p)
+		// An operator goes on to the next once the balancer has this one back.
+		r.listener.await(t, "the balancer to use all nodes", r.balancer.whole)
 	}
 	for _, p := range r.NATS {
 		p.Stop() // whose exit code is NATS's own affair
