@@ -38,6 +38,13 @@ test: ## Run all tests with the race detector; installs what they need
 	@sh deploy/install.sh
 	@$(GO) test -json $(TEST_FLAGS) $(PACKAGES) | $(GO) -C tools run ./testsum
 
+CHAOS_MINUTES ?= 10
+
+.PHONY: chaos
+chaos: ## Disturb a whole cluster at random under load (CHAOS_MINUTES, CHAOS_SEED)
+	@sh deploy/install.sh postgresql
+	@CHAOS_MINUTES=$(CHAOS_MINUTES) $(GO) test -count 1 -timeout 0 -v -run '^TestChaos$$' ./test/cluster
+
 .PHONY: check
 check: fmt vet build nocgo test ## What CI does
 

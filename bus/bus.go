@@ -77,6 +77,11 @@ func (b *Bus) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	// First of all: who comes back with the server's listener waits for this,
+	// and is refused if it takes too long.
+	if err := b.startCallout(); err != nil {
+		return err
+	}
 	b.js, err = jetstream.New(b.nc, jetstream.WithPublishAsyncMaxPending(maxPending),
 		jetstream.WithPublishAsyncTimeout(publishTimeout), jetstream.WithDefaultTimeout(apiTimeout))
 	if err != nil {
@@ -90,10 +95,8 @@ func (b *Bus) start(ctx context.Context) error {
 			return err
 		}
 	}
-	if b.replays, err = startReplays(b); err != nil {
-		return err
-	}
-	return b.startCallout()
+	b.replays, err = startReplays(b)
+	return err
 }
 
 // connOptions are for a connection that outlives any outage of the server.

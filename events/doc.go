@@ -19,7 +19,7 @@
 // and a lease in the store says whose turn it is. Two may overlap for some
 // seconds when a lease changes hands; the rules above make that harmless.
 //
-// Reconcile runs at start and every minute. It gives a new Job to each open
+// Reconcile runs at start, soon again, and then every minute. It gives a new Job to each open
 // Run, due retirement and unverified Secret that nobody holds and the queue
 // has no Job for, and marks as unsent again each Event of the last 30 days
 // that the stream should hold and does not. It also forgets Events older than

@@ -17,6 +17,10 @@ import (
 const (
 	DefaultPoll      = 5 * time.Second
 	DefaultReconcile = time.Minute
+	// firstReconcile is the first interval after a start, or after
+	// another node relayed: a Run that was in a hand which died has no Job until its lease
+	// has run out. It doubles up to the usual one.
+	firstReconcile = 3 * time.Second
 	// Keep is how long Events stay in the store and in the stream.
 	Keep = 30 * 24 * time.Hour
 )
@@ -219,19 +223,19 @@ func pause(ctx context.Context, d time.Duration) bool {
 
 // everyMinute reconciles at start and then at intervals.
 func (r *Relay) everyMinute(ctx context.Context) {
-	backoff := firstBackoff
+	backoff, interval := firstBackoff, firstReconcile
 	for {
-		wait := r.cfg.Reconcile
+		wait := min(interval, r.cfg.Reconcile)
 		switch err := r.reconcileIfHeld(ctx); {
 		case ctx.Err() != nil:
 			return
 		case errors.Is(err, errNotHeld):
-			wait = leaseRenew
+			wait, interval = leaseRenew, firstReconcile
 		case err != nil:
 			r.log.Warn("streams not reconciled with the store", "error", err)
 			wait, backoff = min(backoff, wait), min(2*backoff, lastBackoff)
 		default:
-			backoff = firstBackoff
+			backoff, interval = firstBackoff, min(2*interval, r.cfg.Reconcile)
 		}
 		if !pause(ctx, wait) {
 			return

@@ -29,6 +29,9 @@ func (p *Pool) take(ctx context.Context, job bus.JobMessage, holder string) (*ca
 		}
 		return p.carrier(claim), nil
 	}
+	_, created := p.cfg.Observer.StepBegins(ctx, StepBegun{
+		Secret: job.Name, Run: job.Run, Rotator: made.values.Secret.Rotation.Rotator, Step: lockstep.StepCreate, Attempt: 1,
+	})
 	claim, err := p.cfg.Engine.ClaimWith(ctx, job.Run, holder, made.pending)
 	if err != nil {
 		return nil, err
@@ -38,6 +41,7 @@ func (p *Pool) take(ctx context.Context, job bus.JobMessage, holder string) (*ca
 		c.rotator, c.values = made.rotator, made.values
 		c.stored(made.values.Pending)
 		c.record(lockstep.StepCreate, nil)
+		created(nil) // else there was no create, and nobody hears of its end
 	}
 	return c, nil
 }

@@ -17,7 +17,8 @@ type Observer interface {
 	// the error that gave it back to the queue, or nil.
 	JobBegins(ctx context.Context, job bus.JobMessage) (context.Context, func(error))
 	// StepBegins is told of a Step, in the same way. The error is what the
-	// target, or the store, made of it.
+	// target, or the store, made of it. A Step that turns out not to be done has
+	// no end.
 	StepBegins(ctx context.Context, s StepBegun) (context.Context, func(error))
 	// RunEnded is told of a Run that this Pool brought to its end.
 	RunEnded(ctx context.Context, run *lockstep.Run, rotator string)

@@ -46,6 +46,7 @@ type world struct {
 	registry *rotators.Registry
 	hooks    *hooks
 	audit    *recorder
+	observer workers.Observer
 	log      *testLog
 }
 
@@ -113,7 +114,8 @@ func (w *world) pool(ctx context.Context, t *testing.T) *workers.Pool {
 	must(t, err)
 	p, err := workers.New(workers.Config{
 		Queue: queue, Engine: w.engine, Vault: w.keeper, Rotators: w.registry, Workers: 4, AckWait: lease, Audit: w.audit,
-		Logger: slog.New(slog.NewTextHandler(w.log, nil)),
+		Observer: w.observer,
+		Logger:   slog.New(slog.NewTextHandler(w.log, nil)),
 	})
 	must(t, err)
 	p.Start(ctx)

@@ -54,7 +54,7 @@ func Configure(cfg *pgxpool.Config, s Source) *Binding {
 	}
 	cfg.PrepareConn = func(ctx context.Context, conn *pgx.Conn) (bool, error) {
 		switch {
-		case !b.isCurrent(conn):
+		case !b.usable(conn):
 			return false, nil
 		case prepare != nil:
 			return prepare(ctx, conn)
@@ -66,9 +66,17 @@ func Configure(cfg *pgxpool.Config, s Source) *Binding {
 	return b
 }
 
-func (b *Binding) isCurrent(conn *pgx.Conn) bool {
+// usable tells whether a connection may be handed to a query: if it logged in
+// with the current Version, or this is the query that it was opened for. That
+// one may have been overtaken by a change while it logged in; to refuse it, too,
+// could use up the attempts that pgxpool makes, one more than its connections,
+// and fail the query. Drain sees to it once it is released.
+func (b *Binding) usable(conn *pgx.Conn) bool {
 	h, ok := conn.PgConn().Conn().(*handed)
-	return !ok || h.version == b.source.Current().ID
+	if !ok {
+		return true
+	}
+	return !h.used.Swap(true) || h.version == b.source.Current().ID
 }
 
 // The bounds of repeated logins.

@@ -33,7 +33,9 @@ type handed struct {
 	once    sync.Once
 	// taken is true once the client has it, or nobody can any more; forget
 	// ends the watch over that.
-	taken  atomic.Bool
+	taken atomic.Bool
+	// used is true once the pool has handed it to a query.
+	used   atomic.Bool
 	forget func() bool
 
 	// startup collects the client's message until it is whole; nil afterwards.

@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn/ctxwatch"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"lockstep"
 	"lockstep/client"
 	"lockstep/client/internal/clienttest"
 	"lockstep/client/pgxsecret"
@@ -330,5 +331,40 @@ func TestTheHandedConnectionIsWhole(t *testing.T) {
 	}
 	if err := conn.Conn().Ping(testContext(t)); err != nil {
 		t.Errorf("after a cancelled query: %v", err)
+	}
+}
+
+// restless has another Version each time that it is asked, with the same
+// credential, as if it changed during every login.
+type restless struct {
+	*client.Secret
+	asked atomic.Int64
+}
+
+func (r *restless) Current() *client.Version {
+	v := *r.Secret.Current()
+	v.ID = lockstep.VersionID(fmt.Sprintf("%s-%d", v.ID, r.asked.Add(1)))
+	return &v
+}
+
+// TestAChangeDuringEachLogin: pgxpool gives a query up after one attempt more
+// than it has connections; a login that was overtaken must not use them up.
+func TestAChangeDuringEachLogin(t *testing.T) {
+	w := newWorld(t)
+	cfg, err := pgxpool.ParseConfig("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.MaxConns = 2
+	pgxsecret.Configure(cfg, &restless{Secret: w.secret})
+	pool, err := pgxpool.NewWithConfig(testContext(t), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	for range 5 {
+		if _, err := pool.Exec(testContext(t), "SELECT 1"); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

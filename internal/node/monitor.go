@@ -30,7 +30,11 @@ func (n *Node) checks() []check {
 	if n.audit.log != nil {
 		list = append(list, check{"audit log", func(context.Context) error { return n.audit.log.Ready() }})
 	}
-	return append(list, check{"NATS", n.bus.Health})
+	// Requests do without NATS: what they would send waits in the store.
+	if n.cfg.has(RoleWorker) || n.cfg.has(RoleRelay) {
+		list = append(list, check{"NATS", n.bus.Health})
+	}
+	return list
 }
 
 // errDraining says that the node ends: a balancer is to send nothing more.

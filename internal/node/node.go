@@ -253,9 +253,12 @@ func (n *Node) bootstrap(ctx context.Context) error {
 		return nil
 	}
 	path := n.path("credentials")
-	_, err := auth.Bootstrap(ctx, auth.Bootstrapping{
-		Store: n.store, Sealer: n.keys, Owner: n.home(),
-		Deliver: func(c auth.Credentials) error { return auth.WriteCredentials(path, c) },
+	err := n.withStore(ctx, func(ctx context.Context) error {
+		_, err := auth.Bootstrap(ctx, auth.Bootstrapping{
+			Store: n.store, Sealer: n.keys, Owner: n.home(),
+			Deliver: func(c auth.Credentials) error { return auth.WriteCredentials(path, c) },
+		})
+		return err
 	})
 	if err != nil {
 		err = dropLoser(path, err)

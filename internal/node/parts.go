@@ -31,10 +31,7 @@ import (
 
 // openStore opens the database.
 func (n *Node) openStore(ctx context.Context) error {
-	if n.cfg.ownStore() {
-		return n.tryStore(ctx)
-	}
-	return n.patiently(ctx, "PostgreSQL", n.tryStore)
+	return n.withStore(ctx, n.tryStore)
 }
 
 func (n *Node) tryStore(ctx context.Context) error {
@@ -72,8 +69,10 @@ func (n *Node) openKeys(ctx context.Context) error {
 		return fmt.Errorf("open root key: %w", err)
 	}
 	n.root = n.metrics.Key(root)
-	n.keys, err = keys.New(ctx, keys.Config{Store: n.store, Root: n.root})
-	return err
+	return n.withStore(ctx, func(ctx context.Context) (err error) {
+		n.keys, err = keys.New(ctx, keys.Config{Store: n.store, Root: n.root})
+		return err
+	})
 }
 
 // buildEngine makes the registry, keeper and runs.
@@ -125,12 +124,7 @@ func (n *Node) startBus(ctx context.Context) error {
 		n.bus, err = bus.Start(ctx, cfg)
 		return err
 	}
-	if cfg.External != nil {
-		err = n.patiently(ctx, "NATS", try)
-	} else {
-		err = try(ctx)
-	}
-	if err != nil {
+	if err = n.withNATS(ctx, try); err != nil {
 		return fmt.Errorf("start NATS: %w", err)
 	}
 	if !n.cfg.has(RoleRelay) {
@@ -163,8 +157,11 @@ func (n *Node) startWork(ctx context.Context) error {
 }
 
 func (n *Node) startWorkers(ctx context.Context) error {
-	var err error
-	if n.queue, err = n.bus.Jobs(ctx, bus.DefaultPool, n.cfg.Workers); err != nil {
+	err := n.withNATS(ctx, func(ctx context.Context) (err error) {
+		n.queue, err = n.bus.Jobs(ctx, bus.DefaultPool, n.cfg.Workers)
+		return err
+	})
+	if err != nil {
 		return fmt.Errorf("open job queue: %w", err)
 	}
 	n.pool, err = workers.New(workers.Config{

@@ -19,6 +19,22 @@ const (
 	lastRetry  = 2 * time.Second
 )
 
+// withStore does what needs the store, and waits for one that is not our own.
+func (n *Node) withStore(ctx context.Context, try func(context.Context) error) error {
+	if n.cfg.ownStore() {
+		return try(ctx)
+	}
+	return n.patiently(ctx, "PostgreSQL", try)
+}
+
+// withNATS does what needs NATS, and waits for one that is not our own.
+func (n *Node) withNATS(ctx context.Context, try func(context.Context) error) error {
+	if n.cfg.NATSURL == "" {
+		return try(ctx)
+	}
+	return n.patiently(ctx, "NATS", try)
+}
+
 // patiently tries until it works, or startPatience has passed. What a retry
 // cannot mend is returned at once.
 func (n *Node) patiently(ctx context.Context, what string, try func(context.Context) error) error {
@@ -26,7 +42,7 @@ func (n *Node) patiently(ctx context.Context, what string, try func(context.Cont
 	for wait := firstRetry; ; wait = min(2*wait, lastRetry) {
 		err := try(ctx)
 		switch {
-		case err == nil, ctx.Err() != nil, errors.Is(err, lockstep.ErrInvalid), errors.Is(err, lockstep.ErrDecrypt):
+		case err == nil, ctx.Err() != nil, hopeless(err):
 			return err
 		case time.Now().After(deadline):
 			return fmt.Errorf("waited for %s for %s: %w", what, startPatience, err)
@@ -39,4 +55,14 @@ func (n *Node) patiently(ctx context.Context, what string, try func(context.Cont
 		}
 		timer.Stop()
 	}
+}
+
+// hopeless errors stay, however often it is tried.
+func hopeless(err error) bool {
+	for _, kind := range []error{lockstep.ErrInvalid, lockstep.ErrDecrypt, lockstep.ErrConflict, lockstep.ErrNotFound, lockstep.ErrDenied} {
+		if errors.Is(err, kind) {
+			return true
+		}
+	}
+	return false
 }

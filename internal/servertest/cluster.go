@@ -88,7 +88,7 @@ func (c *Cluster) startNATS(t testing.TB) {
 		t.Fatal(err)
 	}
 	conf := filepath.Join(dir, "nats.conf")
-	if err := os.WriteFile(conf, settings, 0o600); err != nil {
+	if err := os.WriteFile(conf, settings, 0o600); err != nil { // #nosec G703 -- a file of the test's own directory
 		t.Fatal(err)
 	}
 	var routes, urls []string
@@ -166,12 +166,12 @@ func (c *Cluster) startAPIs(t testing.TB) {
 
 func copyCredentials(t testing.TB, from, to string) {
 	t.Helper()
-	raw, err := os.ReadFile(filepath.Join(from, "credentials"))
+	raw, err := os.ReadFile(filepath.Join(from, "credentials")) // #nosec G304 -- the tests' own directories
 	if err == nil {
 		err = os.Mkdir(to, 0o700)
 	}
 	if err == nil {
-		err = os.WriteFile(filepath.Join(to, "credentials"), raw, 0o600)
+		err = os.WriteFile(filepath.Join(to, "credentials"), raw, 0o600) // #nosec G703 -- the tests' own directories
 	}
 	if err != nil {
 		t.Fatal(err)

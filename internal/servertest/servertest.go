@@ -111,7 +111,9 @@ func (s *Server) ready(ctx context.Context) bool {
 	if json.Unmarshal(raw, &c) != nil {
 		return false
 	}
-	s.Endpoint, s.NATSURL = c.Endpoint, c.NATSURL
+	if s.Endpoint != c.Endpoint || s.NATSURL != c.NATSURL { // others read them while it is started again
+		s.Endpoint, s.NATSURL = c.Endpoint, c.NATSURL
+	}
 	client, err := s.HTTPClient()
 	if err != nil {
 		return false

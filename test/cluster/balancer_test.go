@@ -11,6 +11,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"os"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -79,6 +80,11 @@ func (b *balancer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	http.Error(w, "no node is ready", http.StatusServiceUnavailable)
+}
+
+// whole tells whether every node is in use.
+func (b *balancer) whole() bool {
+	return !slices.ContainsFunc(b.nodes, func(n *backend) bool { return !n.ready.Load() })
 }
 
 // probe asks for readiness over connections of its own, each time a new one.

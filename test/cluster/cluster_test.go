@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"testing"
+	"time"
 
 	"lockstep/internal/pgtest"
 	"lockstep/internal/servertest"
@@ -10,7 +11,7 @@ import (
 // TestSeveralNodes: two schedulers and four workers share the work; any of them
 // may die, and each may be restarted, and nobody notices.
 func TestSeveralNodes(t *testing.T) {
-	r := newRig(t, pgtest.Shared(t), size{apis: 2, schedulers: 2, workers: 4, apps: 4})
+	r := newRig(t, pgtest.Shared(t), size{apis: 2, schedulers: 2, workers: 4, apps: 4, every: 2 * time.Second})
 	r.rotateMore(t, "the first rotation", 1)
 	t.Run("rolling restart", func(t *testing.T) { rollingRestart(t, r) })
 	t.Run("killed", func(t *testing.T) {

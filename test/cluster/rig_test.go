@@ -25,9 +25,6 @@ import (
 // patience bounds what a test waits for on a busy machine.
 const patience = 2 * time.Minute
 
-// every is how often each secret rotates.
-const every = 2 * time.Second
-
 // rig is a cluster, a target, and applications.
 type rig struct {
 	*servertest.Cluster
@@ -41,20 +38,25 @@ type rig struct {
 	apps     []*application
 	names    []string
 	arns     []lockstep.ARN
+	every    time.Duration
 	// grid is the first fire of each schedule.
 	grid map[string]time.Time
 	// down is true while the target itself is away.
 	down atomic.Bool
 }
 
-// size is how many processes and applications a rig has.
-type size struct{ apis, schedulers, workers, apps int }
+// size is how many processes and applications a rig has, and how often each
+// secret rotates.
+type size struct {
+	apis, schedulers, workers, apps int
+	every                           time.Duration
+}
 
 // newRig starts everything. The target is a server apart from the store's, so
 // that the store can be restarted under applications that go on.
 func newRig(t *testing.T, store *pgtest.Server, n size) *rig {
 	t.Helper()
-	r := &rig{target: pgtest.Shared(t), grid: make(map[string]time.Time)}
+	r := &rig{target: pgtest.Shared(t), every: n.every, grid: make(map[string]time.Time)}
 	r.Cluster = servertest.StartCluster(t, servertest.ClusterOptions{
 		Store: store.DatabaseDSN(t), APIs: n.apis, Schedulers: n.schedulers, Workers: n.workers,
 		Args:   []string{"--min-interval", "1s", "--lease", "2s", "--drain-delay", "500ms", "--workers", "4"},
@@ -128,7 +130,7 @@ func (r *rig) createSecrets(t *testing.T, apps int) {
 func (r *rig) schedule(t *testing.T, name string) {
 	t.Helper()
 	rotation, err := r.admin.SetRotation(t.Context(), name, admin.RotationChange{
-		Rotator: aws.String("postgres-alternating"), Schedule: &admin.Schedule{Expression: "@every " + every.String()},
+		Rotator: aws.String("postgres-alternating"), Schedule: &admin.Schedule{Expression: "@every " + r.every.String()},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -236,7 +238,7 @@ func (r *rig) verifyRuns(t *testing.T, name string) {
 		if run.State != lockstep.RunSucceeded && run.State != lockstep.RunCancelled {
 			t.Errorf("run %s of %s ended as %s: %s", run.ID, name, run.State, run.Reason)
 		}
-		fire := int64(run.Created.Sub(r.grid[name]) / every)
+		fire := int64(run.Created.Sub(r.grid[name]) / r.every)
 		if other, twice := fires[fire]; twice {
 			t.Errorf("%s: runs %s and %s for one fire", name, run.ID, other)
 		}

@@ -73,13 +73,21 @@ func (q *requests) end() {
 	q.wg.Wait()
 }
 
-// rollingRestart restarts every node, one after the other, under load: no
+// rollingRestart restarts every node and NATS server, one after the other, under load: no
 // request fails, and no run is lost.
 func rollingRestart(t *testing.T, r *rig) {
 	t.Helper()
 	load := startRequests(t, r)
 	for _, p := range r.Nodes() {
 		restart(t, p)
+		// An operator goes on to the next once the balancer has this one back.
+		r.listener.await(t, "the balancer to use all nodes", r.balancer.whole)
+	}
+	for _, p := range r.NATS {
+		p.Stop() // whose exit code is NATS's own affair
+		if err := p.Restart(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 	}
 	load.end()
 	t.Logf("%d requests, %d failed", load.done.Load(), load.failed.Load())
