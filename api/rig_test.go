@@ -136,7 +136,7 @@ func start(t *testing.T) *rig {
 	})
 	must(t, err)
 	admin, err := v1.New(v1.Config{
-		Secrets: kp, History: rs, Rotations: rs, Changes: st, Guard: auth.NewGuard(nil), Identities: identities, Home: region,
+		Secrets: kp, History: rs, Rotations: rs, Changes: st, Guard: auth.NewGuard(nil), Identities: identities, Keys: ks, Home: region,
 		Status: v1.Status{Version: "test", Regions: []string{region, "eu-west-1"}, NATSURL: "tls://127.0.0.1:7422"},
 	})
 	must(t, err)

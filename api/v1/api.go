@@ -20,6 +20,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"lockstep"
@@ -138,6 +139,8 @@ type Config struct {
 	Guard     Guard
 	// Identities manages who there is.
 	Identities Identities
+	// Keys tells of the root key and the master keys.
+	Keys Keys
 	// Home is the region whose default master key seals access keys.
 	Home   lockstep.Region
 	Status Status
@@ -152,7 +155,7 @@ type API struct {
 // New makes an API. Errors: ErrInvalid if a required field is missing.
 func New(c Config) (*API, error) {
 	if c.Secrets == nil || c.History == nil || c.Rotations == nil || c.Changes == nil || c.Guard == nil ||
-		c.Identities == nil || c.Home == "" {
+		c.Identities == nil || c.Keys == nil || c.Home == "" {
 		return nil, fmt.Errorf("v1 config: everything but Status is required: %w", lockstep.ErrInvalid)
 	}
 	return &API{config: c, routes: routes()}, nil
@@ -167,7 +170,9 @@ type route struct {
 	handle  func(*API, context.Context, call) (any, error)
 }
 
-func routes() []route { return append(ownRoutes(), identityRoutes()...) }
+func routes() []route {
+	return slices.Concat(ownRoutes(), identityRoutes(), keyRoutes())
+}
 
 func ownRoutes() []route {
 	return []route{
@@ -208,12 +213,21 @@ func (a *API) Serve(w http.ResponseWriter, r *http.Request, caller auth.Caller) 
 	if err != nil {
 		return c.action, answer(a.veil(r.Context(), c, err))
 	}
+	if flow, ok := out.(streamed); ok {
+		return c.action, flow.send(w)
+	}
 	body, err := json.Marshal(out)
 	if err != nil {
 		return c.action, fmt.Errorf("marshal the answer: %w", err)
 	}
 	send(w, rt.status, body)
 	return c.action, nil
+}
+
+// streamed is an answer that is not JSON and may be large. An error before the
+// first byte is answered as any; one after it cuts the answer off.
+type streamed interface {
+	send(w http.ResponseWriter) error
 }
 
 func (a *API) find(r *http.Request) (route, string, error) {
@@ -338,6 +352,7 @@ func answer(err error) error {
 		{lockstep.ErrState, http.StatusConflict, "State"},
 		{lockstep.ErrInvalid, http.StatusBadRequest, "Invalid"},
 		{lockstep.ErrUnknownRotator, http.StatusBadRequest, "UnknownRotator"},
+		{lockstep.ErrSealed, http.StatusServiceUnavailable, "Sealed"},
 	} {
 		if !errors.Is(err, row.kind) {
 			continue

@@ -27,6 +27,8 @@ type settings struct {
 	NATSListen  string   `yaml:"nats-listen"`
 	NATSURL     string   `yaml:"nats-url"`
 	Store       string   `yaml:"store"`
+	RootKey     string   `yaml:"root-key"`
+	RootAway    string   `yaml:"root-key-away"`
 	MinInterval string   `yaml:"min-interval"`
 	Regions     []string `yaml:"regions"`
 	Account     string   `yaml:"account"`
@@ -62,6 +64,8 @@ SIGTERM drains and ends with exit code 0.`,
 	f.StringVar(&s.NATSListen, "nats-listen", "127.0.0.1:7422", "address for event subscribers")
 	f.StringVar(&s.NATSURL, "nats-url", "", "use this NATS cluster instead of the embedded one")
 	f.StringVar(&s.Store, "store", "", "sqlite:PATH or postgres://… (default sqlite in the data directory)")
+	f.StringVar(&s.RootKey, "root-key", "", "file:PATH or pkcs11:token=…;object=…?module-path=…&pin-source=… (default what the store was last used with, else root.key in the data directory)")
+	f.StringVar(&s.RootAway, "root-key-away", "15m", "how long reads go on while the root key cannot be reached")
 	f.StringVar(&s.MinInterval, "min-interval", "1m", "shortest interval between two rotations of a secret")
 	f.StringSliceVar(&s.Regions, "regions", []string{"us-east-1"}, "regions served; the first is home")
 	f.StringVar(&s.Account, "account", "000000000000", "account that owns everything")
@@ -92,6 +96,7 @@ func (s *settings) merge(flags *pflag.FlagSet, config string) error {
 		"data-dir": func() { s.DataDir = given.DataDir }, "listen": func() { s.Listen = given.Listen },
 		"http": func() { s.HTTP = given.HTTP }, "nats-listen": func() { s.NATSListen = given.NATSListen },
 		"nats-url": func() { s.NATSURL = given.NATSURL }, "store": func() { s.Store = given.Store },
+		"root-key": func() { s.RootKey = given.RootKey }, "root-key-away": func() { s.RootAway = given.RootAway },
 		"min-interval": func() { s.MinInterval = given.MinInterval }, "regions": func() { s.Regions = given.Regions },
 		"account": func() { s.Account = given.Account }, "workers": func() { s.Workers = given.Workers },
 		"lease": func() { s.Lease = given.Lease }, "log-format": func() { s.LogFormat = given.LogFormat },
@@ -120,6 +125,10 @@ func (s *settings) config(errOut io.Writer) (node.Config, error) {
 	if err != nil {
 		return node.Config{}, usagef("--min-interval %q: a duration such as 1m or 5s", s.MinInterval)
 	}
+	rootAway, err := time.ParseDuration(s.RootAway)
+	if err != nil {
+		return node.Config{}, usagef("--root-key-away %q: a duration such as 15m", s.RootAway)
+	}
 	lease, err := time.ParseDuration(s.Lease)
 	if err != nil {
 		return node.Config{}, usagef("--lease %q: a duration such as 10s", s.Lease)
@@ -127,6 +136,7 @@ func (s *settings) config(errOut io.Writer) (node.Config, error) {
 	cfg := node.Config{
 		DataDir: s.DataDir, Listen: s.Listen, PlainHTTP: s.HTTP, NATSListen: s.NATSListen, NATSURL: s.NATSURL,
 		Store: s.Store, MinInterval: minInterval, Account: lockstep.AccountID(s.Account), Workers: s.Workers,
+		RootKey: s.RootKey, RootKeyAway: rootAway,
 		Lease: lease, Version: version, Logger: slog.New(handler),
 	}
 	for _, r := range s.Regions {

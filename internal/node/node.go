@@ -157,6 +157,9 @@ func (n *Node) closeAll() {
 	if n.store != nil {
 		errs = append(errs, n.store.Close())
 	}
+	if n.keys != nil {
+		errs = append(errs, n.keys.Close())
+	}
 	if n.root != nil {
 		errs = append(errs, n.root.Close())
 	}

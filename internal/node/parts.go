@@ -20,10 +20,8 @@ import (
 	"lockstep/auth"
 	"lockstep/bus"
 	"lockstep/events"
-	"lockstep/hsm/file"
 	"lockstep/internal/fault"
 	"lockstep/keeper"
-	"lockstep/keys"
 	"lockstep/rotators/postgres"
 	"lockstep/runs"
 	"lockstep/scheduler"
@@ -40,28 +38,6 @@ func (n *Node) openStore(ctx context.Context) error {
 	}
 	n.store = fault.Store(s)
 	return nil
-}
-
-// openKeys opens the root key, or makes one if nothing was ever sealed here.
-func (n *Node) openKeys(ctx context.Context) error {
-	cfg := file.Config{Path: n.path("root.key")}
-	root, err := file.Open(cfg)
-	if errors.Is(err, lockstep.ErrNotFound) {
-		used, usedErr := keys.Initialised(ctx, n.store)
-		switch {
-		case usedErr != nil:
-			return usedErr
-		case used:
-			return fmt.Errorf("the root key %s is missing, but the store has values that were sealed under it; put the key file back from your backup: %w", cfg.Path, err)
-		}
-		root, err = file.Create(cfg)
-	}
-	if err != nil {
-		return fmt.Errorf("open root key: %w", err)
-	}
-	n.root = root
-	n.keys, err = keys.New(ctx, keys.Config{Store: n.store, Root: root})
-	return err
 }
 
 // buildEngine makes the registry, keeper and runs.
@@ -154,7 +130,10 @@ func (n *Node) startWork(ctx context.Context) error {
 	n.unsubscribe = unsubscribe
 	n.scheduler, err = scheduler.New(scheduler.Config{
 		Engine: n.runs, Wake: wake, Logger: n.log.With("part", "scheduler"),
-		Tasks: []scheduler.Task{{Name: "purge deleted secrets", Spec: "@every 10s", Do: n.purge}},
+		Tasks: []scheduler.Task{
+			{Name: "purge deleted secrets", Spec: "@every 10s", Do: n.purge},
+			{Name: "keep keys", Spec: "@every 5s", Do: n.keys.Maintain},
+		},
 	})
 	if err != nil {
 		return err
@@ -219,7 +198,7 @@ func (n *Node) handler() (http.Handler, error) {
 	}
 	admin, err := v1.New(v1.Config{
 		Secrets: n.keeper, History: n.runs, Rotations: n.runs, Changes: n.store, Guard: guard,
-		Identities: n.access.identities, Home: n.cfg.Regions[0],
+		Identities: n.access.identities, Keys: n.keys, Home: n.cfg.Regions[0],
 		Status: v1.Status{Version: n.cfg.Version, Regions: regions, NATSURL: n.bus.ClientURL()},
 	})
 	if err != nil {
@@ -241,7 +220,7 @@ func (n *Node) ready(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("store: %w", err)
 	}
-	if err := n.root.Health(ctx); err != nil {
+	if err := n.keys.Ready(ctx); err != nil {
 		return fmt.Errorf("root key: %w", err)
 	}
 	if err := n.bus.Health(ctx); err != nil {

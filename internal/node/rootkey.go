@@ -1,0 +1,81 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"lockstep"
+	"lockstep/hsm"
+	"lockstep/internal/rootkey"
+	"lockstep/keys"
+)
+
+// openKeys opens the root key, or makes one if nothing was ever sealed here.
+func (n *Node) openKeys(ctx context.Context) error {
+	spec, err := n.rootSpec(ctx)
+	if err != nil {
+		return err
+	}
+	if n.root, err = n.openRoot(ctx, spec); err != nil {
+		return fmt.Errorf("open root key: %w", err)
+	}
+	n.keys, err = keys.New(ctx, keys.Config{
+		Store: n.store, Root: n.root, RootLine: spec.String(), Roots: opener{}, HoldFor: n.cfg.RootKeyAway,
+	})
+	return err
+}
+
+// rootSpec is what the Config names, else what the store remembers, else the
+// file in the data directory.
+func (n *Node) rootSpec(ctx context.Context) (rootkey.Spec, error) {
+	if n.cfg.RootKey != "" {
+		return rootkey.Parse(n.cfg.RootKey)
+	}
+	known, err := keys.ReadRoot(ctx, n.store)
+	if err == nil && known.Current.Line != "" {
+		return rootkey.Parse(known.Current.Line)
+	}
+	if err != nil && !errors.Is(err, lockstep.ErrNotFound) {
+		return rootkey.Spec{}, fmt.Errorf("look for the root key's name: %w", err)
+	}
+	return rootkey.Parse("file:" + n.path("root.key"))
+}
+
+// openRoot opens a root key. It makes one for a new store alone: another one
+// could open nothing of what is there.
+func (n *Node) openRoot(ctx context.Context, spec rootkey.Spec) (hsm.Key, error) {
+	used, err := keys.Initialised(ctx, n.store)
+	if err != nil {
+		return nil, err
+	}
+	if !used {
+		return spec.Make(ctx)
+	}
+	root, err := spec.Open(ctx)
+	if errors.Is(err, lockstep.ErrNotFound) {
+		return nil, fmt.Errorf("the root key %s is missing, but the store has values that were sealed under it; put it back from your backup: %w", spec, err)
+	}
+	return root, err
+}
+
+// opener opens root keys for package keys.
+type opener struct{}
+
+// Open is keys.Opener's.
+func (opener) Open(ctx context.Context, line string) (keys.OpenedRoot, error) {
+	k, err := rootkey.Open(ctx, line)
+	if err != nil {
+		return nil, err
+	}
+	return k, nil
+}
+
+// Make is keys.Opener's.
+func (opener) Make(ctx context.Context, line string) (keys.OpenedRoot, error) {
+	k, err := rootkey.Make(ctx, line)
+	if err != nil {
+		return nil, err
+	}
+	return k, nil
+}
