@@ -25,6 +25,7 @@ import (
 
 	"lockstep"
 	"lockstep/api"
+	kmsapi "lockstep/api/kms"
 	"lockstep/api/secretsmanager"
 	"lockstep/api/v1"
 	"lockstep/auth"
@@ -128,7 +129,7 @@ func start(t *testing.T) *rig {
 	must(t, err)
 	verifier, err := sigv4.New(sigv4.Config[auth.Principal]{
 		Keys:     directory,
-		Services: []string{"secretsmanager", api.ScopeLockstep}, Regions: []string{region, "eu-west-1"},
+		Services: []string{"secretsmanager", kmsapi.Scope, api.ScopeLockstep}, Regions: []string{region, "eu-west-1"},
 	})
 	must(t, err)
 	secrets, err := secretsmanager.New(secretsmanager.Config{
@@ -140,10 +141,15 @@ func start(t *testing.T) *rig {
 		Status: v1.Status{Version: "test", Regions: []string{region, "eu-west-1"}, NATSURL: "tls://127.0.0.1:7422"},
 	})
 	must(t, err)
+	masterKeys, err := kmsapi.New(kmsapi.Config{Keys: ks, Guard: auth.NewGuard(nil)})
+	must(t, err)
 	logger := slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	handler, err := api.New(api.Config{
 		Verifier: verifier, Admin: admin, Log: logger,
-		Services: []api.AWSService{{Prefix: secretsmanager.TargetPrefix, Scope: "secretsmanager", Service: secrets}},
+		Services: []api.AWSService{
+			{Prefix: secretsmanager.TargetPrefix, Scope: "secretsmanager", Service: secrets},
+			{Prefix: kmsapi.TargetPrefix, Scope: kmsapi.Scope, Service: masterKeys},
+		},
 	})
 	must(t, err)
 	server := httptest.NewUnstartedServer(nil)

@@ -245,6 +245,16 @@ func (s *Service) CancelDeletion(ctx context.Context, ref Ref) (*store.MasterKey
 	})
 }
 
+// Describe changes a key's description. Errors: Refusals of kind ErrNotFound,
+// ErrState (pending deletion).
+func (s *Service) Describe(ctx context.Context, ref Ref, description string) error {
+	_, err := s.change(ctx, ref, func(_ store.Tx, k *store.MasterKey) error {
+		k.Description = description
+		return live(k)
+	})
+	return err
+}
+
 // PutPolicy stores a key policy's text, which the caller has checked. Errors:
 // as Disable.
 func (s *Service) PutPolicy(ctx context.Context, ref Ref, document string) error {
@@ -306,3 +316,59 @@ func (s *Service) destroy(ctx context.Context, id string) error {
 	s.forget(id)
 	return nil
 }
+
+// PolicyOf is the key policy that holds: the one that was put, or the default,
+// which lets the account's identity policies decide; of the default key, the one
+// by which it serves the secrets service alone.
+func PolicyOf(k *store.MasterKey) string {
+	switch {
+	case k.Purpose != "":
+		return fmt.Sprintf(servicePolicy, k.Account, k.Region, k.Account)
+	case k.Policy != "":
+		return k.Policy
+	}
+	return fmt.Sprintf(defaultPolicy, k.Account)
+}
+
+const (
+	defaultPolicy = `{
+  "Version" : "2012-10-17",
+  "Id" : "key-default-1",
+  "Statement" : [ {
+    "Sid" : "Enable IAM User Permissions",
+    "Effect" : "Allow",
+    "Principal" : {
+      "AWS" : "arn:aws:iam::%s:root"
+    },
+    "Action" : "kms:*",
+    "Resource" : "*"
+  } ]
+}`
+	servicePolicy = `{
+  "Version" : "2012-10-17",
+  "Id" : "key-secretsmanager-1",
+  "Statement" : [ {
+    "Sid" : "Allow use through the secrets service",
+    "Effect" : "Allow",
+    "Principal" : {
+      "AWS" : "*"
+    },
+    "Action" : [ "kms:Encrypt", "kms:Decrypt", "kms:ReEncrypt*", "kms:GenerateDataKey*", "kms:DescribeKey" ],
+    "Resource" : "*",
+    "Condition" : {
+      "StringEquals" : {
+        "kms:CallerAccount" : "%s",
+        "kms:ViaService" : "secretsmanager.%s.amazonaws.com"
+      }
+    }
+  }, {
+    "Sid" : "Allow looking at it and rotating it",
+    "Effect" : "Allow",
+    "Principal" : {
+      "AWS" : "arn:aws:iam::%s:root"
+    },
+    "Action" : [ "kms:Describe*", "kms:Get*", "kms:List*", "kms:*Rotation", "kms:RotateKeyOnDemand", "kms:TagResource", "kms:UntagResource" ],
+    "Resource" : "*"
+  } ]
+}`
+)

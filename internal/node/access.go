@@ -5,6 +5,7 @@ import (
 
 	"lockstep"
 	"lockstep/api"
+	"lockstep/api/kms"
 	"lockstep/auth"
 	"lockstep/auth/sigv4"
 	"lockstep/bus"
@@ -73,7 +74,7 @@ func (n *Node) verifier() (*sigv4.Verifier[auth.Principal], error) {
 	}
 	return sigv4.New(sigv4.Config[auth.Principal]{
 		Keys:     n.access.directory,
-		Services: []string{"secretsmanager", api.ScopeLockstep},
+		Services: []string{"secretsmanager", kms.Scope, api.ScopeLockstep},
 		Regions:  regions,
 	})
 }

@@ -15,6 +15,7 @@ import (
 
 	"lockstep"
 	"lockstep/api"
+	"lockstep/api/kms"
 	"lockstep/api/secretsmanager"
 	v1 "lockstep/api/v1"
 	"lockstep/auth"
@@ -192,6 +193,10 @@ func (n *Node) handler() (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	masterKeys, err := kms.New(kms.Config{Keys: n.keys, Guard: guard})
+	if err != nil {
+		return nil, err
+	}
 	regions := make([]string, 0, len(n.cfg.Regions))
 	for _, r := range n.cfg.Regions {
 		regions = append(regions, string(r))
@@ -206,8 +211,11 @@ func (n *Node) handler() (http.Handler, error) {
 	}
 	return api.New(api.Config{
 		Verifier: verifier,
-		Services: []api.AWSService{{Prefix: secretsmanager.TargetPrefix, Scope: "secretsmanager", Service: secrets}},
-		Admin:    admin, Log: n.log.With("part", "api"), Ready: n.ready,
+		Services: []api.AWSService{
+			{Prefix: secretsmanager.TargetPrefix, Scope: "secretsmanager", Service: secrets},
+			{Prefix: kms.TargetPrefix, Scope: kms.Scope, Service: masterKeys},
+		},
+		Admin: admin, Log: n.log.With("part", "api"), Ready: n.ready,
 		TrustedProxies: n.cfg.TrustedProxies,
 	})
 }
