@@ -412,6 +412,42 @@ func TestSecretsUnderAKey(t *testing.T) {
 	}
 }
 
+// TestKeysThroughSecrets: who may read a secret under a user's key must be
+// allowed by the key as well, through the secrets service or at all.
+func TestKeysThroughSecrets(t *testing.T) {
+	r := start(t)
+	ctx := t.Context()
+	u := r.asUser("app")
+	const app = `{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::000000000000:user/app"},`
+	const root = `{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::000000000000:root"},"Action":"kms:*","Resource":"*"}`
+	k := r.newKey(kms.CreateKeyInput{})
+	must2(r.client.CreateSecret(ctx, &sm.CreateSecretInput{Name: aws.String("s"), SecretString: aws.String("v"), KmsKeyId: k.KeyId}))(t)
+	must2(r.client.PutResourcePolicy(ctx, &sm.PutResourcePolicyInput{SecretId: aws.String("s"),
+		ResourcePolicy: aws.String(`{"Version":"2012-10-17","Statement":[` + app + `"Action":"secretsmanager:*","Resource":"*"}]}`)}))(t)
+	policy := func(statement string) {
+		t.Helper()
+		must2(r.kms().PutKeyPolicy(ctx, &kms.PutKeyPolicyInput{KeyId: k.KeyId, Policy: aws.String(`{"Version":"2012-10-17","Statement":[` + root + statement + `]}`)}))(t)
+	}
+	try := func() (get, put string) {
+		_, err := u.client.GetSecretValue(ctx, &sm.GetSecretValueInput{SecretId: aws.String("s")})
+		_, err2 := u.client.PutSecretValue(ctx, &sm.PutSecretValueInput{SecretId: aws.String("s"), SecretString: aws.String("v")})
+		return code(t, err), code(t, err2)
+	}
+	const denied = "AccessDeniedException"
+	for _, c := range []struct{ name, statement, get, put string }{
+		{"nothing for the user", "", denied, denied},
+		{"to decrypt, through the service", "," + app + `"Action":"kms:Decrypt","Resource":"*","Condition":{"StringEquals":{"kms:ViaService":"secretsmanager.us-east-1.amazonaws.com"}}}`, "", denied},
+		{"through another service", "," + app + `"Action":"kms:*","Resource":"*","Condition":{"StringEquals":{"kms:ViaService":"s3.us-east-1.amazonaws.com"}}}`, denied, denied},
+		{"for that secret", "," + app + `"Action":["kms:Decrypt","kms:GenerateDataKey"],"Resource":"*","Condition":{"StringLike":{"kms:EncryptionContext:SecretARN":"*:secret:s-??????"}}}`, "", ""},
+		{"for another secret", "," + app + `"Action":"kms:*","Resource":"*","Condition":{"StringLike":{"kms:EncryptionContext:SecretARN":"*:secret:t-??????"}}}`, denied, denied},
+	} {
+		policy(c.statement)
+		if get, put := try(); get != c.get || put != c.put {
+			t.Errorf("%s: get %q, put %q; want %q and %q", c.name, get, put, c.get, c.put)
+		}
+	}
+}
+
 func place() keys.Binding { return keys.Binding{} }
 
 func mustJSON(t *testing.T, body string, into any) {

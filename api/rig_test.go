@@ -132,16 +132,16 @@ func start(t *testing.T) *rig {
 		Services: []string{"secretsmanager", kmsapi.Scope, api.ScopeLockstep}, Regions: []string{region, "eu-west-1"},
 	})
 	must(t, err)
+	masterKeys, err := kmsapi.New(kmsapi.Config{Keys: ks, Guard: auth.NewGuard(nil)})
+	must(t, err)
 	secrets, err := secretsmanager.New(secretsmanager.Config{
-		Keeper: kp, Rotations: rs, Guard: auth.NewGuard(nil), PageKey: ks.Derive("page tokens"),
+		Keeper: kp, Rotations: rs, Guard: auth.NewGuard(nil), Keys: masterKeys, PageKey: ks.Derive("page tokens"),
 	})
 	must(t, err)
 	admin, err := v1.New(v1.Config{
 		Secrets: kp, History: rs, Rotations: rs, Changes: st, Guard: auth.NewGuard(nil), Identities: identities, Keys: ks, Home: region,
 		Status: v1.Status{Version: "test", Regions: []string{region, "eu-west-1"}, NATSURL: "tls://127.0.0.1:7422"},
 	})
-	must(t, err)
-	masterKeys, err := kmsapi.New(kmsapi.Config{Keys: ks, Guard: auth.NewGuard(nil)})
 	must(t, err)
 	logger := slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	handler, err := api.New(api.Config{

@@ -76,6 +76,17 @@ func (s *Service) Find(ctx context.Context, ref Ref) (*store.MasterKey, error) {
 	return k, ref.ask(k)
 }
 
+// Known is the key under which a reference (empty: the default key) seals, as
+// it was read within [Config].CacheFor. The caller must not change it. Errors:
+// those of Seal.
+func (s *Service) Known(ctx context.Context, owner store.Owner, ref string) (*store.MasterKey, error) {
+	mk, err := s.sealingKey(ctx, owner, ref)
+	if err != nil {
+		return nil, err
+	}
+	return mk.row, nil
+}
+
 // look is Find without the question.
 func (s *Service) look(ctx context.Context, ref Ref) (*store.MasterKey, error) {
 	n, err := parseName(ref.Owner, ref.ID)

@@ -15,7 +15,7 @@ import (
 type masterKey struct {
 	id       string
 	owner    store.Owner
-	purpose  string
+	row      *store.MasterKey
 	current  int
 	versions map[int]clearVersion
 	// checked is when its row was read.
@@ -200,7 +200,7 @@ func (s *Service) wrapNew(ctx context.Context, id string, number int, write func
 // does not answer.
 func (s *Service) unwrap(ctx context.Context, row *store.MasterKey) (*masterKey, error) {
 	mk := &masterKey{
-		id: row.ID, owner: row.Owner(), purpose: row.Purpose,
+		id: row.ID, owner: row.Owner(), row: row,
 		state: row.State, versions: make(map[int]clearVersion, len(row.Versions)),
 	}
 	known := s.stale(row.ID)

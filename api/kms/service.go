@@ -37,6 +37,7 @@ const (
 type Catalogue interface {
 	Create(ctx context.Context, in keys.CreateInput) (*store.MasterKey, error)
 	Find(ctx context.Context, ref keys.Ref) (*store.MasterKey, error)
+	Known(ctx context.Context, owner store.Owner, ref string) (*store.MasterKey, error)
 	List(ctx context.Context, q store.KeyQuery) ([]*store.MasterKey, error)
 	Describe(ctx context.Context, ref keys.Ref, description string) error
 	Tag(ctx context.Context, ref keys.Ref, tags []lockstep.Tag) error

@@ -82,12 +82,20 @@ type Guard interface {
 	LocksOut(q auth.Question, p *policy.Policy) (policy.StatementRef, bool)
 }
 
+// KeyGuard says whether a caller may use a master key through this service;
+// kms.Service does.
+type KeyGuard interface {
+	Via(ctx context.Context, caller auth.Caller, use keeper.KeyUse) error
+}
+
 // Config is what a Service needs.
 type Config struct {
 	// Keeper, Rotations and Guard are required.
 	Keeper    Keeper
 	Rotations Rotations
 	Guard     Guard
+	// Keys says who may use which master key; nil: every caller every one.
+	Keys KeyGuard
 	// PageKey protects NextToken. All nodes of an installation share it. Nil
 	// draws one, and tokens then end with the process.
 	PageKey []byte
@@ -100,6 +108,7 @@ type Service struct {
 	keeper    Keeper
 	rotations Rotations
 	guard     Guard
+	keys      KeyGuard
 	pages     *pages
 	now       func() time.Time
 	actions   map[string]action
@@ -124,7 +133,7 @@ func New(c Config) (*Service, error) {
 		return nil, err
 	}
 	return &Service{
-		keeper: c.Keeper, rotations: c.Rotations, guard: c.Guard,
+		keeper: c.Keeper, rotations: c.Rotations, guard: c.Guard, keys: c.Keys,
 		pages: p, now: c.Now, actions: actions(),
 	}, nil
 }
@@ -216,12 +225,20 @@ func (s *Service) ref(ctx context.Context, r *request, id *string) keeper.Ref {
 }
 
 func (s *Service) refFor(ctx context.Context, r *request, id, action string) keeper.Ref {
-	return keeper.Ref{Owner: r.Caller.Owner(), ID: id, Allow: func(sec *lockstep.Secret) error {
+	return keeper.Ref{Owner: r.Caller.Owner(), ID: id, Use: s.use(r), Allow: func(sec *lockstep.Secret) error {
 		return s.guard.Authorize(ctx, auth.Question{
 			Caller: r.Caller, Action: TargetPrefix + ":" + action, Resource: string(sec.ARN), Secret: sec,
 			Named: arnFor(r.Caller, id), Keys: r.keys,
 		})
 	}}
+}
+
+// use is the question whether the caller may use a master key.
+func (s *Service) use(r *request) func(context.Context, keeper.KeyUse) error {
+	if s.keys == nil {
+		return nil
+	}
+	return func(ctx context.Context, u keeper.KeyUse) error { return s.keys.Via(ctx, r.Caller, u) }
 }
 
 // mayOn asks about a resource that is no existing Secret.

@@ -187,13 +187,13 @@ func (n *Node) handler() (http.Handler, error) {
 		return nil, err
 	}
 	guard := auth.NewGuard(nil)
-	secrets, err := secretsmanager.New(secretsmanager.Config{
-		Keeper: n.keeper, Rotations: n.runs, Guard: guard, PageKey: n.keys.Derive("page-tokens"),
-	})
+	masterKeys, err := kms.New(kms.Config{Keys: n.keys, Guard: guard})
 	if err != nil {
 		return nil, err
 	}
-	masterKeys, err := kms.New(kms.Config{Keys: n.keys, Guard: guard})
+	secrets, err := secretsmanager.New(secretsmanager.Config{
+		Keeper: n.keeper, Rotations: n.runs, Guard: guard, Keys: masterKeys, PageKey: n.keys.Derive("page-tokens"),
+	})
 	if err != nil {
 		return nil, err
 	}
