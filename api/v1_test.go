@@ -316,6 +316,12 @@ func TestV1(t *testing.T) {
 		a.call("GET", "/v1/key-use?key=alias/none", "", 404, nil)
 		a.call("GET", "/v1/key-use", "", 400, nil)
 	})
+	t.Run("backup", func(t *testing.T) {
+		a.call("POST", "/v1/backup", `{"key":"c2hvcnQ="}`, 400, nil)
+		if got := a.v1("POST", "/v1/backup", "{}"); got.status != 200 || got.body != `"a backup"` {
+			t.Errorf("%+v", got)
+		}
+	})
 	t.Run("identities", func(t *testing.T) { identities(t, a) })
 	a.call("GET", "/v1/openapi.json", "", 200, nil)
 	for path, operations := range a.doc.Paths {

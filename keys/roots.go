@@ -135,6 +135,9 @@ func (r *roots) use(id string) {
 	}
 }
 
+// Root is the root key that wraps at present.
+func (s *Service) Root() RootKey { return s.roots.now() }
+
 // Close closes the root keys that the Service opened itself, not Config.Root.
 func (s *Service) Close() error {
 	s.roots.mu.Lock()

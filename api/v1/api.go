@@ -141,6 +141,8 @@ type Config struct {
 	Identities Identities
 	// Keys tells of the root key and the master keys.
 	Keys Keys
+	// Backups writes them.
+	Backups Backups
 	// Home is the region whose default master key seals access keys.
 	Home   lockstep.Region
 	Status Status
@@ -155,7 +157,7 @@ type API struct {
 // New makes an API. Errors: ErrInvalid if a required field is missing.
 func New(c Config) (*API, error) {
 	if c.Secrets == nil || c.History == nil || c.Rotations == nil || c.Changes == nil || c.Guard == nil ||
-		c.Identities == nil || c.Keys == nil || c.Home == "" {
+		c.Identities == nil || c.Keys == nil || c.Backups == nil || c.Home == "" {
 		return nil, fmt.Errorf("v1 config: everything but Status is required: %w", lockstep.ErrInvalid)
 	}
 	return &API{config: c, routes: routes()}, nil
@@ -171,7 +173,7 @@ type route struct {
 }
 
 func routes() []route {
-	return slices.Concat(ownRoutes(), identityRoutes(), keyRoutes())
+	return slices.Concat(ownRoutes(), identityRoutes(), keyRoutes(), backupRoutes())
 }
 
 func ownRoutes() []route {

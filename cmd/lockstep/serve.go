@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"lockstep"
+	"lockstep/internal/harden"
 	"lockstep/internal/node"
 )
 
@@ -158,6 +159,8 @@ func serve(ctx context.Context, s settings, errOut io.Writer) error {
 	if err != nil {
 		return err
 	}
+	hard := harden.Process()
+	cfg.Logger.Info("memory", "coreDumpsOff", hard.NoCoreDumps, "locked", hard.Locked, "reason", hard.Why)
 	n, err := node.Start(ctx, cfg)
 	if errors.Is(err, lockstep.ErrInvalid) {
 		return &usageError{err}

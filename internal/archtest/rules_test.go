@@ -26,6 +26,7 @@ func rules() []rule {
 
 		// Values and the engine's memory.
 		{folder: "keys", may: []string{"store"}},
+		{folder: "backup"},
 		{folder: "ledger", may: []string{"store", "schedule"}},
 		{folder: "keeper", may: []string{"store", "keys", "ledger"}},
 		{folder: "runs", may: []string{"store", "schedule", "keeper", "ledger"}},
@@ -50,6 +51,7 @@ func rules() []rule {
 		{folder: "internal/localca"},
 		{folder: "internal/rootkey", may: []string{"hsm"}},
 		{folder: "internal/softhsm"},
+		{folder: "internal/harden"},
 		{folder: "internal/pgserver"},
 		{folder: "internal/pgtest", may: []string{"internal/pgserver"}},
 

@@ -33,6 +33,7 @@ import (
 	"lockstep/runs"
 	"lockstep/scheduler"
 	"lockstep/store"
+	"lockstep/store/sqlstore"
 	"lockstep/workers"
 )
 
@@ -46,6 +47,7 @@ type Node struct {
 	lock *os.File
 
 	store    store.Store
+	database *sqlstore.Store // what store is, for backups
 	root     hsm.Key
 	keys     *keys.Service
 	registry *rotators.Registry

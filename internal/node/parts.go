@@ -37,7 +37,7 @@ func (n *Node) openStore(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("open store: %w", err)
 	}
-	n.store = fault.Store(s)
+	n.database, n.store = s, fault.Store(s)
 	return nil
 }
 
@@ -203,7 +203,7 @@ func (n *Node) handler() (http.Handler, error) {
 	}
 	admin, err := v1.New(v1.Config{
 		Secrets: n.keeper, History: n.runs, Rotations: n.runs, Changes: n.store, Guard: guard,
-		Identities: n.access.identities, Keys: n.keys, Home: n.cfg.Regions[0],
+		Identities: n.access.identities, Keys: n.keys, Backups: n, Home: n.cfg.Regions[0],
 		Status: v1.Status{Version: n.cfg.Version, Regions: regions, NATSURL: n.bus.ClientURL()},
 	})
 	if err != nil {
