@@ -22,8 +22,7 @@ func newKeys(t *target) *cobra.Command {
 		Short: "Master keys and the root key",
 		Long: `Master keys and the root key. A KEY is a master key's id, ARN or alias; the key of
 secrets that name none is alias/aws/secretsmanager.`,
-		Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		RunE: needSubcommand,
 	}
 	cmd.AddCommand(newKeysCreate(t), newKeysList(t), newKeysDescribe(t), newKeysRotate(t), newKeysDelete(t), newKeysRoot(t),
 		newKeysChange("enable", "Let a key be used", func(ctx context.Context, c *kms.Client, id string) error {

@@ -14,8 +14,7 @@ func newKeysRoot(t *target) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "root",
 		Short: "The root key, which wraps all master keys",
-		Args:  noArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		RunE:  needSubcommand,
 	}
 	cmd.AddCommand(newRootStatus(t), newRootMigrate(t))
 	return cmd
