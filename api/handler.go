@@ -43,6 +43,13 @@ type AWSService struct {
 	Service awsjson.Service
 }
 
+// Observer hears of requests that were answered.
+type Observer interface {
+	// Answered is told the action (empty for a caller who was not let in), the
+	// error code (empty for none), and how long it took. It returns at once.
+	Answered(action, code string, took time.Duration)
+}
+
 // Config is what a Handler needs.
 type Config struct {
 	// Verifier, Services, Admin and Log are required.
@@ -52,6 +59,8 @@ type Config struct {
 	Log      *slog.Logger
 	// Ready tells whether the server can do its work; nil: always.
 	Ready func(context.Context) error
+	// Observer hears of each answer; nil: nobody.
+	Observer Observer
 	// TrustedProxies are the networks whose X-Forwarded-For and
 	// X-Forwarded-Proto are believed; empty: nobody's.
 	TrustedProxies []netip.Prefix
@@ -259,6 +268,9 @@ func (h *Handler) finish(x *exchange, r *http.Request) {
 	ctx := r.Context()
 	if x.cause != nil && ctx.Err() == nil {
 		h.config.Log.ErrorContext(ctx, "request failed", "requestId", x.id, "action", x.action, "error", x.cause)
+	}
+	if h.config.Observer != nil {
+		h.config.Observer.Answered(x.action, x.code, time.Since(x.begin))
 	}
 	level := slog.LevelInfo
 	if x.action == "/healthz" || x.action == "/readyz" {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -96,7 +97,11 @@ func (b *bench) delayRound(ctx context.Context, server *node.Node, n int, into *
 	}
 	b.commits.take()
 	got.take()
-	if err := pause(ctx, 4*b.window); err != nil {
+	stopProfile, err := b.startProfile()
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(pause(ctx, 4*b.window), stopProfile()); err != nil {
 		return err
 	}
 	commits, all := b.commits.take(), got.take()

@@ -56,7 +56,7 @@ func parseOptions(args []string) (options, error) {
 	flags.DurationVar(&o.window, "window", 2*time.Second, "how long each side of a round is measured")
 	flags.StringVar(&o.only, "only", "rotations,delay,reads", "what to measure")
 	flags.BoolVar(&o.clear, "raw-clear", false, "let the raw limit send clear passwords, so that PostgreSQL computes the verifier")
-	flags.StringVar(&o.profile, "cpuprofile", "", "write a CPU profile of the rotations (not of the raw limit) to this `file`")
+	flags.StringVar(&o.profile, "cpuprofile", "", "write CPU profiles of the rotations (not of the raw limit) and of the delays to `file`.1, .2, …")
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}

@@ -13,6 +13,8 @@ type pace struct {
 	// cpu is what this process (not PostgreSQL) spent on one, in milliseconds.
 	// It changes less than the rate when others use the machine.
 	cpu float64
+	// target is what PostgreSQL spent on one, in milliseconds.
+	target float64
 }
 
 // pace is how fast a counter grows over the window, after a short run-up.
@@ -20,20 +22,39 @@ func (b *bench) pace(ctx context.Context, count func() int64) (pace, error) {
 	if err := pause(ctx, max(b.window/4, runUp)); err != nil {
 		return pace{}, err
 	}
-	before, start := count(), time.Now()
-	cpu, err := ownCPU()
+	before, err := b.reading(count)
 	if err != nil {
 		return pace{}, err
 	}
 	if err := pause(ctx, b.window); err != nil {
 		return pace{}, err
 	}
-	n, took := float64(count()-before), time.Since(start)
-	after, err := ownCPU()
+	after, err := b.reading(count)
 	if err != nil {
 		return pace{}, err
 	}
-	return pace{perSecond: n / took.Seconds(), cpu: milliseconds(after-cpu) / max(n, 1)}, nil
+	n := float64(after.done - before.done)
+	return pace{
+		perSecond: n / after.at.Sub(before.at).Seconds(),
+		cpu:       milliseconds(after.own-before.own) / max(n, 1),
+		target:    milliseconds(after.target-before.target) / max(n, 1),
+	}, nil
+}
+
+// reading is one look at the counter and at the processor times.
+type reading struct {
+	at          time.Time
+	done        int64
+	own, target time.Duration
+}
+
+func (b *bench) reading(count func() int64) (r reading, err error) {
+	r.at, r.done = time.Now(), count()
+	if r.own, err = ownCPU(); err != nil {
+		return r, err
+	}
+	r.target, err = treeCPU(b.pgProcess)
+	return r, err
 }
 
 // runUp fills pools and caches and lets every worker find work.

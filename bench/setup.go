@@ -28,6 +28,8 @@ type bench struct {
 	dir      string
 	pg       *pgserver.Server
 	pgAdmin  string // password of the role that changes others
+	// pgProcess is the number of PostgreSQL's first process.
+	pgProcess int
 	commits  *commitLog
 	ready    bool // the secrets are there
 	profiles int
@@ -43,6 +45,9 @@ func newBench(ctx context.Context, o options) (*bench, error) {
 		return nil, err
 	}
 	if b.dir, err = os.MkdirTemp("", "lockstep-bench-"); err != nil {
+		return nil, errors.Join(err, b.close(ctx))
+	}
+	if b.pgProcess, err = b.postmaster(ctx); err != nil {
 		return nil, errors.Join(err, b.close(ctx))
 	}
 	b.pgAdmin = "admin-of-the-bench-1x"

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -104,13 +105,63 @@ func publishError(id string, err error) error {
 }
 
 // HasJob tells whether the queue holds a Job with this subject, waiting or in
-// flight.
+// flight. If its pool's consumer has passed the Job over, it sees to it that the
+// Job is delivered after all.
 func (b *Bus) HasJob(ctx context.Context, subject string) (bool, error) {
 	m, err := b.last(ctx, StreamJobs, subject)
+	if err == nil && m != nil {
+		err = b.deliverPassedOver(ctx, m)
+	}
 	if err != nil {
 		return false, fmt.Errorf("look for job %s: %w", subject, err)
 	}
 	return m != nil, nil
+}
+
+// deliverPassedOver removes a consumer that takes the message for settled
+// although the queue still holds it. A NATS server that is killed may lose the
+// removal of an acknowledged Job after the consumer's state reached the disk: the
+// Job is back, nobody delivers it, and it keeps its subject. A queue makes its
+// consumer anew as soon as it is gone, and the new one delivers everything that
+// the stream holds.
+//
+// A Job whose acknowledgement is just being carried out looks the same for a
+// moment. Removing the consumer then costs no more than the delivery of Jobs
+// that are in hand, which find their slot taken.
+func (b *Bus) deliverPassedOver(ctx context.Context, m *jetstream.RawStreamMsg) error {
+	name := consumerName(poolOf(m.Subject))
+	cons, err := b.handle(StreamJobs).Consumer(ctx, name)
+	if errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read consumer %s: %w", name, err)
+	}
+	if cons.CachedInfo().AckFloor.Stream < m.Sequence {
+		return nil
+	}
+	if again, err := b.last(ctx, StreamJobs, m.Subject); err != nil || again == nil || again.Sequence != m.Sequence {
+		return err
+	}
+	b.log.Warn("a consumer passed a job over; it is made anew", "consumer", name, "subject", m.Subject,
+		"sequence", m.Sequence, "acknowledged", cons.CachedInfo().AckFloor.Stream)
+	err = b.handle(StreamJobs).DeleteConsumer(ctx, name)
+	if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return fmt.Errorf("make consumer %s anew: %w", name, err)
+	}
+	return nil
+}
+
+// consumerName is the durable consumer of a pool.
+func consumerName(pool string) string { return "pool-" + pool }
+
+// poolOf is the pool in a Job's subject; empty if it has none.
+func poolOf(subject string) string {
+	rest, _ := strings.CutPrefix(subject, lockstep.JobSubjectPrefix+".")
+	if tokens := strings.SplitN(rest, ".", 4); len(tokens) == 4 {
+		return tokens[2]
+	}
+	return ""
 }
 
 // LastEvent reads the newest Event that the stream holds of a subject; nil if

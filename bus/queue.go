@@ -111,7 +111,7 @@ func (q *JobQueue) iterator(ctx context.Context) (jetstream.MessagesContext, err
 		return q.it, nil
 	}
 	cfg := jetstream.ConsumerConfig{
-		Durable: "pool-" + q.pool, FilterSubject: fmt.Sprintf("%s.*.*.%s.>", lockstep.JobSubjectPrefix, q.pool),
+		Durable: consumerName(q.pool), FilterSubject: fmt.Sprintf("%s.*.*.%s.>", lockstep.JobSubjectPrefix, q.pool),
 		AckPolicy: jetstream.AckExplicitPolicy, AckWait: q.bus.cfg.AckWait,
 		MaxDeliver: -1, MaxAckPending: maxInFlight,
 	}

@@ -54,9 +54,8 @@ func (b *Bus) ensureStreams(ctx context.Context) error {
 // forgetDeliveries makes the Job queue's consumers anew. The embedded server
 // serves this process alone, so whatever was delivered before belongs to
 // workers that are gone: their Jobs come again at once, and find in the store
-// whether there is work left. Nothing is taken over from the state that the
-// consumers had on disk, which a SIGKILL may have left older or newer than the
-// stream's.
+// whether there is work left. So do Jobs whose removal a SIGKILL undid, which the
+// consumers that were would never deliver (see deliverPassedOver).
 func (b *Bus) forgetDeliveries(ctx context.Context) error {
 	jobs := b.handle(StreamJobs)
 	names := jobs.ConsumerNames(ctx)

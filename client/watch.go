@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
@@ -223,7 +222,7 @@ func (w *Watcher) step(ctx context.Context) error {
 // take reads one event from the wire.
 func (w *Watcher) take(ctx context.Context, body []byte) error {
 	e := new(lockstep.Event)
-	if err := json.Unmarshal(body, e); err != nil {
+	if err := e.UnmarshalJSON(body); err != nil { // json.Unmarshal would read it all twice
 		w.client.at.Log().Warn("message is no event; left out", "error", err)
 		return nil
 	}

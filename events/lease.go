@@ -16,7 +16,7 @@ import (
 const (
 	leaseSetting = "relay.lease"
 	// leaseLength is how long a node that vanished holds the others up.
-	leaseLength = 10 * time.Second
+	leaseLength = 5 * time.Second
 	leaseRenew  = time.Second
 )
 

@@ -41,12 +41,20 @@ type Publisher interface {
 
 // Streams tells what NATS holds.
 type Streams interface {
-	// HasJob tells whether a Job with that subject is queued or in flight.
+	// HasJob tells whether a Job with that subject is queued or in flight,
+	// and sees to it that one which was passed over is delivered.
 	HasJob(ctx context.Context, subject string) (bool, error)
 	// LastEvent is the newest Event of a subject; nil if there is none.
 	LastEvent(ctx context.Context, subject string) (*lockstep.Event, error)
 	// EventStream tells how far the event stream is.
 	EventStream(ctx context.Context) (bus.StreamState, error)
+}
+
+// Observer hears of Events that the stream has got.
+type Observer interface {
+	// Published is told of an Event and when the stream had it. It returns at
+	// once. After a failure it may be told twice of the same.
+	Published(e lockstep.Event, at time.Time)
 }
 
 // Config says what a Relay joins. Store, Publisher and Streams are required;
@@ -65,6 +73,8 @@ type Config struct {
 	// Reconcile is how often the streams are compared with the store; 0: one
 	// minute.
 	Reconcile time.Duration
+	// Observer hears of what was published; nil: nobody.
+	Observer Observer
 	// Logger hears of failures; nil: silence.
 	Logger *slog.Logger
 }

@@ -2,7 +2,6 @@ package events
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -72,7 +71,7 @@ func (r *Relay) publishEvents(ctx context.Context, batch []lockstep.Event) (arri
 	}
 	ms := make([]bus.Message, len(fresh))
 	for i, e := range fresh {
-		body, err := json.Marshal(e)
+		body, err := e.MarshalJSON() // json.Marshal would write it all twice
 		if err != nil {
 			return arrived, fmt.Errorf("write event %s: %w", e.ID, err)
 		}
@@ -86,9 +85,16 @@ func (r *Relay) publishEvents(ctx context.Context, batch []lockstep.Event) (arri
 		}
 		if !failed[fresh[i].Secret] {
 			arrived = append(arrived, fresh[i].ID)
+			r.published(fresh[i])
 		}
 	}
 	return arrived, err
+}
+
+func (r *Relay) published(e lockstep.Event) {
+	if r.cfg.Observer != nil {
+		r.cfg.Observer.Published(e, time.Now())
+	}
 }
 
 // withoutKnown asks the stream which Events it has already, or has a later

@@ -59,18 +59,17 @@ func (r *Relay) sendJobs(ctx context.Context) (time.Duration, error) {
 }
 
 func settle(tx store.Tx, verdicts []verdict) error {
+	var sent []int64
 	for _, v := range verdicts {
-		var err error
 		if v.delay == 0 {
-			err = tx.JobSent(v.row)
-		} else {
-			err = tx.DelayJob(v.row, tx.Now().Add(v.delay))
+			sent = append(sent, v.row)
+			continue
 		}
-		if err != nil {
+		if err := tx.DelayJob(v.row, tx.Now().Add(v.delay)); err != nil {
 			return err
 		}
 	}
-	return nil
+	return tx.JobsSent(sent)
 }
 
 // publishJobs returns a verdict for each row but those that failed, which stay
@@ -96,12 +95,23 @@ func (r *Relay) publishJobs(ctx context.Context, jobs []store.Job) ([]verdict, e
 			delete(r.busy, rows[i])
 			verdicts = append(verdicts, verdict{row: rows[i]})
 		case errors.Is(err, lockstep.ErrBusy):
-			verdicts = append(verdicts, verdict{row: rows[i], delay: r.nextDelay(rows[i])})
+			d := r.nextDelay(rows[i])
+			verdicts = append(verdicts, verdict{row: rows[i], delay: d})
+			if d == lastDelay {
+				failed = errors.Join(failed, r.awaken(ctx, ms[i].Subject))
+			}
 		default:
-			failed = err
+			failed = errors.Join(failed, err)
 		}
 	}
 	return verdicts, failed
+}
+
+// awaken looks at the Job that keeps a subject busy for long: one that no
+// consumer delivers would keep it so for ever.
+func (r *Relay) awaken(ctx context.Context, subject string) error {
+	_, err := r.cfg.Streams.HasJob(ctx, subject)
+	return err
 }
 
 // nextDelay doubles the delay of a row each time its subject is busy.

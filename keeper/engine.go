@@ -209,16 +209,28 @@ func (k *Keeper) SealCopy(ctx context.Context, id lockstep.SecretID, of, as lock
 	return k.seal(ctx, ownerOf(s), s.KMSKeyID, value, s.ARN, as)
 }
 
-// SealPending encrypts a Run's new value for its place, and names the Account
-// it logs in as (empty for a rotator without Accounts). Errors: keys' errors;
-// ErrInvalid if the value lacks a field, ErrUnknownRotator.
+// SealPending encrypts a Run's new value for its place, opens it again to see
+// that it can be, and names the Account it logs in as (empty for a rotator
+// without Accounts): the value goes to the target from where it was made, and
+// what a target accepts must be in the store. Errors: keys' errors; ErrInvalid
+// if the value lacks a field, ErrUnknownRotator.
 func (k *Keeper) SealPending(ctx context.Context, s *lockstep.Secret, id lockstep.VersionID, v lockstep.Value) (*lockstep.Sealed, lockstep.AccountKey, error) {
 	account, err := k.accountOf(s, v)
 	if err != nil {
 		return nil, "", err
 	}
 	sealed, err := k.seal(ctx, ownerOf(s), s.KMSKeyID, v, s.ARN, id)
-	return sealed, account, err
+	if err != nil || sealed == nil {
+		return nil, "", err
+	}
+	opened, err := k.sealer.Open(ctx, sealed, binding(s.ARN, id))
+	if err != nil {
+		return nil, "", fmt.Errorf("open what was sealed: %w", err)
+	}
+	if !opened.Equal(v) {
+		return nil, "", fmt.Errorf("open what was sealed: another value: %w", lockstep.ErrDecrypt)
+	}
+	return sealed, account, nil
 }
 
 // TargetAccounts are the Accounts that a Secret's AWSCURRENT is about under a

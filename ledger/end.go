@@ -94,8 +94,10 @@ func (b *Book) end(run *lockstep.Run, lease *lockstep.Lease, event lockstep.Even
 		return fmt.Errorf("save run: %w", err)
 	}
 	b.dropPending(run)
-	if err := b.tx.DropRefused(b.Secret.ID, run.Version); err != nil {
-		return fmt.Errorf("drop refused values: %w", err)
+	if run.State != lockstep.RunSucceeded || run.Attempts > 0 { // each refused value is an attempt
+		if err := b.tx.DropRefused(b.Secret.ID, run.Version); err != nil {
+			return fmt.Errorf("drop refused values: %w", err)
+		}
 	}
 	if err := b.dropEmpty(run); err != nil {
 		return err

@@ -18,19 +18,27 @@ import (
 // with: less than limit means that none is left.
 func (s *Service) AdmitDue(ctx context.Context, limit int) (int, error) {
 	n := 0
+	var late []time.Duration
 	err := s.store.Update(ctx, func(tx store.Tx) error {
+		late = nil
 		due, err := tx.ClaimDue(limit)
 		if err != nil {
 			return fmt.Errorf("claim due secrets: %w", err)
 		}
 		n = len(due)
 		for _, secret := range due {
+			late = append(late, tx.Now().Sub(secret.NextRotation))
 			if err := s.admit(tx, secret); err != nil {
 				return fmt.Errorf("admit %s: %w", secret.Name, err)
 			}
 		}
 		return nil
 	})
+	if err == nil && s.observer != nil {
+		for _, d := range late {
+			s.observer.Admitted(d)
+		}
+	}
 	return n, err
 }
 
@@ -61,11 +69,14 @@ func (s *Service) admit(tx store.Tx, secret *lockstep.Secret) error {
 	if err != nil {
 		return err
 	}
+	if open != nil {
+		return b.Close()
+	}
 	lost, err := haltedByLost(tx, b)
 	if err != nil {
 		return err
 	}
-	if open == nil && !lost {
+	if !lost {
 		id, err := lockstep.NewVersionID()
 		if err != nil {
 			return err

@@ -42,6 +42,23 @@ type Claim struct {
 // Errors: ErrEnded; *Busy; *Waiting (the Run may not go on yet; its Job is in
 // the outbox again, due at Until).
 func (s *Service) Claim(ctx context.Context, id lockstep.RunID, holder string) (*Claim, error) {
+	return s.claim(ctx, id, holder, nil)
+}
+
+// ClaimWith is Claim with a value made beforehand, since nothing at the target
+// is needed to make one. If nobody has begun the Run and the value fits what is
+// found under the lock, claim, create and the beginning of set are one write,
+// and the Run comes back in setting, not Resumed. Otherwise it is Claim, and
+// the value is to be forgotten.
+func (s *Service) ClaimWith(ctx context.Context, id lockstep.RunID, holder string, p Pending) (*Claim, error) {
+	claim, err := s.claim(ctx, id, holder, &p)
+	if errors.Is(err, lockstep.ErrConflict) {
+		return s.claim(ctx, id, holder, nil)
+	}
+	return claim, err
+}
+
+func (s *Service) claim(ctx context.Context, id lockstep.RunID, holder string, p *Pending) (*Claim, error) {
 	var claim *Claim
 	var wait *Waiting
 	err := s.store.Update(ctx, func(tx store.Tx) error {
@@ -66,7 +83,7 @@ func (s *Service) Claim(ctx context.Context, id lockstep.RunID, holder string) (
 		}
 		claim = newClaim(s, secret, traits, lease)
 		claim.Run, claim.Resumed = run, run.State.TargetTouched()
-		return s.noteClaim(tx, b, claim)
+		return s.noteClaim(tx, b, claim, p)
 	})
 	if err == nil && wait != nil {
 		err = wait
@@ -106,8 +123,9 @@ func openRunOf(tx store.Tx, id lockstep.RunID) (*lockstep.Run, *lockstep.Secret,
 	return run, secret, nil
 }
 
-// noteClaim writes what the first claim of a Run sets.
-func (s *Service) noteClaim(tx store.Tx, b *ledger.Book, c *Claim) error {
+// noteClaim writes what the first claim of a Run sets, and the value that was
+// made beforehand, if it fits.
+func (s *Service) noteClaim(tx store.Tx, b *ledger.Book, c *Claim, p *Pending) error {
 	if c.Run.Started.IsZero() {
 		c.Run.Started = b.Now
 		c.Run.Deadline = b.Now.Add(rotationOf(c.Secret).Deadline())
@@ -122,8 +140,31 @@ func (s *Service) noteClaim(tx store.Tx, b *ledger.Book, c *Claim) error {
 			return err
 		}
 	}
+	fits, err := w.fits(p)
+	switch {
+	case err != nil:
+		return err
+	case fits:
+		err = w.created(*p)
+	default:
+		err = w.save()
+	}
+	if err == nil {
+		err = w.flush()
+	}
 	c.step = w.step
-	return w.save()
+	return err
+}
+
+// fits tells whether a value that was made before the claim may be the Run's:
+// it was made from what is AWSCURRENT still, and its admin is not in the way.
+func (w *writing) fits(p *Pending) (bool, error) {
+	if p == nil || w.run.State != lockstep.RunQueued || w.run.TestOnly || w.run.Stop != lockstep.StopNone ||
+		p.Base == "" || w.book.Stages[lockstep.Current] != p.Base {
+		return false, nil
+	}
+	wait, err := waitForAdmin(w.tx, w.book.Now, p.Admin)
+	return wait == nil, err
 }
 
 // rotationOf is the Secret's Rotation; the zero one if it was taken away.

@@ -3,6 +3,8 @@ package runs_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -253,5 +255,98 @@ func TestTheFenceIsRaisedAboveAMarkerFound(t *testing.T) {
 	must(t, err)
 	if d := end.Sub(at); d <= 0 || d >= lease {
 		t.Errorf("a change may take effect for %s of a lease of %s", d, lease)
+	}
+}
+
+func TestNotAfterStaysInsideTheLease(t *testing.T) {
+	at := time.Date(2031, 1, 1, 0, 0, 0, 0, time.UTC) // the target's clock, not ours
+	for _, c := range []struct {
+		passed time.Duration // since the claim
+		beats  uint64        // that NotAfter writes
+	}{
+		{0, 0}, {lease / 4, 0}, {lease/4 + time.Millisecond, 1}, {lease - time.Millisecond, 1},
+		{-time.Hour, 0}, // the store's clock was stepped back
+	} {
+		t.Run(c.passed.String(), func(t *testing.T) {
+			r := onSQLite(t)
+			r.rotating(t, "db", "single")
+			claim := r.claim(t, r.rotate(t, "db").Run, "worker")
+			r.created(t, claim)
+			before := r.slot(t, claim.Secret.ID)
+			r.clock.pass(c.passed)
+			end, err := claim.NotAfter(t.Context(), at)
+			must(t, err)
+			after := r.slot(t, claim.Secret.ID)
+			if d, left := end.Sub(at), after.Expires.Sub(r.clock.read()); d <= 0 || d >= left || d >= lease {
+				t.Errorf("a change may take effect for %s, the lease lasts %s", d, left)
+			}
+			if got := after.Beat - before.Beat; got != c.beats {
+				t.Errorf("%d extensions, want %d", got, c.beats)
+			}
+		})
+	}
+}
+
+func TestAClaimWithAValueIsInSetting(t *testing.T) {
+	r := onSQLite(t)
+	r.rotating(t, "db", "single")
+	out := r.rotate(t, "db")
+	p := r.ahead(t, out)
+	c, err := r.ClaimWith(t.Context(), out.Run, "worker", p)
+	must(t, err)
+	v := r.version(t, c.Secret.ID, out.Version)
+	if run := r.run(t, out.Run); run.State != lockstep.RunSetting || !run.Doubt || run.Base != p.Base || run.Started.IsZero() || c.Resumed {
+		t.Errorf("run %+v, resumed %t", run, c.Resumed)
+	}
+	if !v.MaybeLive || v.Sealed == nil || v.Account != p.Account {
+		t.Errorf("version %+v", v)
+	}
+	must(t, c.Applied(t.Context()))
+	must(t, c.Finish(t.Context()))
+	r.sound(t)
+	var steps []lockstep.StepRecord
+	r.view(t, func(tx store.ReadTx) (err error) { steps, err = tx.Steps(out.Run); return err })
+	var told []string
+	for _, s := range steps {
+		told = append(told, fmt.Sprint(s.Seq, " ", s.Step, " ", s.OK, " ", s.Holder))
+	}
+	want := "[1 create true worker 2 set true worker 3 test true worker 4 finish true worker]"
+	if got := fmt.Sprint(told); got != want {
+		t.Errorf("steps %s, want %s", got, want)
+	}
+}
+
+func TestAValueThatDoesNotFitIsForgotten(t *testing.T) {
+	for name, c := range map[string]struct {
+		rotator string
+		meddle  func(t *testing.T, r *rig, out runs.RotateOutput, p *runs.Pending)
+	}{
+		"AWSCURRENT moved": {"single", func(_ *testing.T, _ *rig, _ runs.RotateOutput, p *runs.Pending) { p.Base = "another" }},
+		"no AWSCURRENT":    {"single", func(_ *testing.T, _ *rig, _ runs.RotateOutput, p *runs.Pending) { p.Base = "" }},
+		"AWSCURRENT's account": {"pair", func(t *testing.T, r *rig, out runs.RotateOutput, p *runs.Pending) {
+			p.Account = r.version(t, r.run(t, out.Run).Secret, p.Base).Account
+		}},
+		"the run is at its set": {"single", func(t *testing.T, r *rig, out runs.RotateOutput, _ *runs.Pending) {
+			c := r.claim(t, out.Run, "first")
+			r.created(t, c)
+			must(t, c.Release(t.Context()))
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := onSQLite(t)
+			r.rotating(t, "db", c.rotator)
+			out := r.rotate(t, "db")
+			p := r.ahead(t, out)
+			c.meddle(t, r, out, &p)
+			before := r.version(t, r.run(t, out.Run).Secret, out.Version)
+			claim, err := r.ClaimWith(t.Context(), out.Run, "worker", p)
+			must(t, err)
+			if after := r.version(t, claim.Secret.ID, out.Version); !reflect.DeepEqual(before, after) {
+				t.Errorf("the version was written: %+v", after)
+			}
+			if claim.Run.State == lockstep.RunSetting && !claim.Resumed {
+				t.Error("the claim says that the value is the run's")
+			}
+		})
 	}
 }

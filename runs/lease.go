@@ -120,15 +120,44 @@ func (c *Claim) Extend(ctx context.Context) error {
 // time between reading the target's clock and the extension of the lease.
 const notAfterMargin = 500 * time.Millisecond
 
-// NotAfter is the guard of ROTATION-PROTOCOL.md section 4: it extends the lease
-// and turns the target's clock into the time at which a change sent now may
-// take effect at the latest. No local clock is used. Errors: ErrFenced.
+// NotAfter is the guard of ROTATION-PROTOCOL.md section 4: it turns the target's
+// clock, read before, into the time at which a change sent now may take effect
+// at the latest, so that it ends before the lease does. The lease is extended if
+// less than three quarters of it are left; else the store is asked whether it
+// holds. No clock but the target's and the
+// store's is used. Errors: ErrFenced.
 func (c *Claim) NotAfter(ctx context.Context, targetNow time.Time) (time.Time, error) {
 	length := c.service.lease
-	if err := c.Extend(ctx); err != nil {
+	left, err := c.left(ctx)
+	if err != nil {
 		return time.Time{}, err
 	}
-	return targetNow.Add(length - min(notAfterMargin, length/4)), nil
+	if left < length*3/4 {
+		if err := c.Extend(ctx); err != nil {
+			return time.Time{}, err
+		}
+		left = length
+	}
+	return targetNow.Add(left - min(notAfterMargin, length/4)), nil
+}
+
+// left is how much of the lease is left by the store's clock, read now; never
+// more than its full length, wherever that clock was stepped to. Errors:
+// ErrFenced if the slot is another's by now.
+func (c *Claim) left(ctx context.Context) (left time.Duration, err error) {
+	lease := c.Lease()
+	err = c.service.store.View(ctx, func(tx store.ReadTx) error {
+		slot, err := tx.Slot(lease.Secret)
+		if err != nil {
+			return fmt.Errorf("read slot: %w", err)
+		}
+		if slot.Fence != lease.Fence || slot.Holder != lease.Holder {
+			return fmt.Errorf("slot of secret %d: %w", lease.Secret, lockstep.ErrFenced)
+		}
+		left = min(slot.Expires.Sub(tx.Now()), c.service.lease)
+		return nil
+	})
+	return left, err
 }
 
 // RaiseFence takes over a marker that was found at the target with a higher

@@ -250,15 +250,30 @@ func (r *rig) created(t testing.TB, c *runs.Claim) {
 
 func (r *rig) pending(t testing.TB, c *runs.Claim) runs.Pending {
 	t.Helper()
-	values, err := r.keeper.EngineValues(t.Context(), c.Secret.ID, c.Run.Version)
+	return r.made(t, c.Secret.ID, c.Run.Version, c.Traits.Overlap)
+}
+
+// ahead makes the value of a Run before it is claimed.
+func (r *rig) ahead(t testing.TB, out runs.RotateOutput) runs.Pending {
+	t.Helper()
+	overlap := lockstep.OneValue
+	if out.Secret.Rotation.Rotator == "pair" {
+		overlap = lockstep.TwoAccounts
+	}
+	return r.made(t, out.Secret.ID, out.Version, overlap)
+}
+
+func (r *rig) made(t testing.TB, id lockstep.SecretID, version lockstep.VersionID, overlap lockstep.Overlap) runs.Pending {
+	t.Helper()
+	values, err := r.keeper.EngineValues(t.Context(), id, version)
 	must(t, err)
 	var cred credential
 	must(t, json.Unmarshal(values.Current.Bytes(), &cred))
-	if c.Traits.Overlap == lockstep.TwoAccounts {
+	if overlap == lockstep.TwoAccounts {
 		cred.User = other(cred.User)
 	}
-	cred.Password = string(c.Run.Version)
-	sealed, key, err := r.keeper.SealPending(t.Context(), c.Secret, c.Run.Version, cred.value())
+	cred.Password = string(version)
+	sealed, key, err := r.keeper.SealPending(t.Context(), values.Secret, version, cred.value())
 	must(t, err)
 	return runs.Pending{Base: values.CurrentID, Sealed: sealed, Account: key, Admin: values.AdminID}
 }

@@ -49,10 +49,19 @@ type Config struct {
 	// ManualAttempts is how often a Run that a person started is tried before
 	// it fails: a person is there to see it. Zero means 4.
 	ManualAttempts int
+	// Observer hears of what was admitted; nil: nobody.
+	Observer Observer
 	// Now is the clock by which a slot is watched whose lease does not end (the
 	// store's clock was stepped back); nil means time.Now. Nothing else is
 	// measured by it. All nodes of a store have the same Lease.
 	Now func() time.Time
+}
+
+// Observer hears of Runs that the schedule started.
+type Observer interface {
+	// Admitted is told how long after its time a Run was started. It returns
+	// at once.
+	Admitted(late time.Duration)
 }
 
 // Service starts and moves Runs. It is safe for concurrent use.
@@ -65,6 +74,7 @@ type Service struct {
 	manualAttempts int
 	now            func() time.Time
 	watch          watch
+	observer       Observer
 }
 
 // New makes a Service.
@@ -72,6 +82,7 @@ func New(cfg Config) *Service {
 	s := &Service{
 		store: cfg.Store, vault: cfg.Vault, rotators: cfg.Rotators,
 		minInterval: cfg.MinInterval, lease: cfg.Lease, manualAttempts: cfg.ManualAttempts, now: cfg.Now,
+		observer: cfg.Observer,
 	}
 	if s.now == nil {
 		s.now = time.Now

@@ -19,12 +19,9 @@ func (c *Claim) write(ctx context.Context, fn func(w *writing) error) error {
 	var traits lockstep.Traits
 	var over bool
 	err := c.service.store.Update(ctx, func(tx store.Tx) error {
-		secret, err := tx.LockSecret(c.Secret.ID)
+		secret, err := tx.LockHeld(c.Lease())
 		if err != nil {
 			return fmt.Errorf("lock secret: %w", err)
-		}
-		if err := tx.GuardSlot(c.Lease()); err != nil {
-			return err
 		}
 		b, now, err := c.service.open(tx, secret)
 		if err != nil {
@@ -39,6 +36,9 @@ func (c *Claim) write(ctx context.Context, fn func(w *writing) error) error {
 			return w.leave()
 		}
 		if err := fn(w); err != nil {
+			return err
+		}
+		if err := w.flush(); err != nil {
 			return err
 		}
 		next = *w
@@ -60,7 +60,11 @@ type writing struct {
 	book  *ledger.Book
 	claim *Claim
 	run   *lockstep.Run
-	step  lockstep.StepRecord
+	// step is the open Step; its Step is empty if none is.
+	step lockstep.StepRecord
+	// unwritten is true while the beginning of step is not in the store: a Step
+	// that ends in the transaction that it began in is one row written once.
+	unwritten bool
 }
 
 // readRun reads the claim's Run under the lock and tells whether it is over.
@@ -110,18 +114,30 @@ func (w *writing) save() error {
 	return nil
 }
 
-// begin writes down that a Step begins.
+// begin notes that a Step begins; flush or its end writes it down.
 func (w *writing) begin(step lockstep.Step) error {
+	if err := w.flush(); err != nil {
+		return err
+	}
 	w.step = lockstep.StepRecord{Step: step, Holder: w.claim.Lease().Holder, Started: w.book.Now, Attempt: 1}
 	if w.run == nil {
 		return nil
 	}
 	w.step.Run, w.step.Attempt = w.run.ID, w.run.Attempts+1
+	w.unwritten = true
+	return nil
+}
+
+// flush writes down that the open Step begins, unless that stands there.
+func (w *writing) flush() error {
+	if !w.unwritten {
+		return nil
+	}
 	seq, err := w.tx.BeginStep(w.step)
 	if err != nil {
-		return fmt.Errorf("begin step %s: %w", step, err)
+		return fmt.Errorf("begin step %s: %w", w.step.Step, err)
 	}
-	w.step.Seq = seq
+	w.step.Seq, w.unwritten = seq, false
 	return nil
 }
 
@@ -132,20 +148,26 @@ func (w *writing) done() error { return w.endStep(nil) }
 func (w *writing) failed(te *lockstep.TargetError) error { return w.endStep(te) }
 
 func (w *writing) endStep(te *lockstep.TargetError) error {
-	if w.run == nil || (w.step.Seq == 0 && te == nil) {
+	if w.run == nil || (w.step.Step == "" && te == nil) {
 		return nil
 	}
-	if w.step.Seq == 0 { // it failed before anything was begun: still a try
+	if w.step.Step == "" { // it failed before anything was begun: still a try
 		if err := w.begin(stepOf(w.run)); err != nil {
 			return err
 		}
 	}
-	rec := w.step
-	rec.Ended, rec.OK, rec.Outcome = w.book.Now, te == nil, lockstep.Applied
+	w.step.Ended, w.step.OK, w.step.Outcome = w.book.Now, te == nil, lockstep.Applied
 	if te != nil {
-		rec.Outcome, rec.Error, rec.Hint = te.Outcome, te.Error(), te.Hint
+		w.step.Outcome, w.step.Error, w.step.Hint = te.Outcome, te.Error(), te.Hint
+	}
+	rec, unwritten := w.step, w.unwritten
+	if err := w.flush(); err != nil {
+		return err
 	}
 	w.step = lockstep.StepRecord{}
+	if unwritten {
+		return nil
+	}
 	if err := w.tx.EndStep(rec); err != nil {
 		return fmt.Errorf("end step %s: %w", rec.Step, err)
 	}
@@ -224,8 +246,10 @@ func (w *writing) created(p Pending) error {
 	}
 	v.Sealed, v.Account, v.MaybeLive = p.Sealed, p.Account, true
 	facts := w.facts()
-	if facts.OnIdleAccount, err = w.onIdleAccount(p.Account); err != nil {
-		return err
+	if facts.Traits.Overlap == lockstep.TwoAccounts {
+		if facts.OnIdleAccount, err = w.onIdleAccount(p.Account); err != nil {
+			return err
+		}
 	}
 	if err := w.signal(lockstep.SignalSetBegins, facts); err != nil {
 		return err

@@ -64,8 +64,9 @@ type OutboxWriter interface {
 	AddJob(j *Job) error
 	// DropJobs removes the waiting Jobs of one kind of a Secret.
 	DropJobs(secret lockstep.SecretID, kind JobKind) error
-	// JobSent removes the row once the stream has the message.
-	JobSent(row int64) error
+	// JobsSent removes the rows once the stream has the messages. One that is
+	// gone already is passed over.
+	JobsSent(rows []int64) error
 	// DelayJob moves DueAt: the subject was busy.
 	DelayJob(row int64, until time.Time) error
 	// AddEvent stores an Event and sets its Seq to the Secret's next and its

@@ -56,7 +56,8 @@ type RunWriter interface {
 	// seen that no lease is live, or changes nothing but the stop request.
 	// ErrFenced, ErrNotFound.
 	SaveRun(r *lockstep.Run, lease *lockstep.Lease) error
-	// BeginStep adds a record to the history and returns its number.
+	// BeginStep adds a record to the history and returns its number. A Step that
+	// has ended already is added as it is.
 	BeginStep(rec lockstep.StepRecord) (seq int, err error)
 	// EndStep completes it: Ended, OK, Outcome, Error, Hint. ErrNotFound.
 	EndStep(rec lockstep.StepRecord) error
@@ -81,6 +82,10 @@ type SlotWriter interface {
 	// GuardSlot refuses with ErrFenced unless the lease still holds; it also
 	// locks the slot until the transaction ends.
 	GuardSlot(l lockstep.Lease) error
+	// LockHeld is LockSecret of the lease's Secret and GuardSlot in one.
+	// ErrFenced unless the lease still holds; ErrNotFound if there is no such
+	// Secret.
+	LockHeld(l lockstep.Lease) (*lockstep.Secret, error)
 	// RaiseFence sets the fence of a held slot to at least min and returns the
 	// lease with it: after a restore the target's marker may be higher.
 	// ErrFenced.

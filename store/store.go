@@ -63,6 +63,7 @@ type ReadTx interface {
 	OutboxReader
 	KeyReader
 	IdentityReader
+	FigureReader
 }
 
 // Tx reads and writes in one transaction; it sees its own writes.

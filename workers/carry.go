@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"lockstep"
+	"lockstep/bus"
 	"lockstep/keeper"
 	"lockstep/rotators"
 	"lockstep/runs"
@@ -28,11 +29,13 @@ type carrier struct {
 	claim   *runs.Claim
 	rotator rotators.Rotator
 	values  keeper.EngineValues
-	// told is true while values are those that the target has just accepted the
-	// pending one of.
-	told bool
+	// fresh is the state for which values are good as they are: those that the
+	// write into that state was checked against. Empty: for none.
+	fresh lockstep.RunState
 	// refused counts the values that the target refused in this claim.
 	refused int
+	// failure is what the present Step failed by.
+	failure error
 	// callEnds is when the present call to the target must be over, in unix
 	// nanoseconds; the heartbeat stops some time after it.
 	callEnds atomic.Int64
@@ -40,12 +43,11 @@ type carrier struct {
 }
 
 // run carries a Run as far as it goes now.
-func (p *Pool) run(ctx context.Context, id lockstep.RunID, holder string) error {
-	claim, err := p.cfg.Engine.Claim(ctx, id, holder)
+func (p *Pool) run(ctx context.Context, job bus.JobMessage, holder string) error {
+	c, err := p.take(ctx, job, holder)
 	if err != nil {
 		return err
 	}
-	c := p.carrier(claim)
 	live, stop := c.heartbeat(ctx)
 	defer stop()
 	for {
@@ -53,6 +55,7 @@ func (p *Pool) run(ctx context.Context, id lockstep.RunID, holder string) error 
 		if errors.Is(err, lockstep.ErrConflict) {
 			err = c.overtaken(live)
 		}
+		c.tellEnd(live, err)
 		var waiting *runs.Waiting
 		switch {
 		case err == nil, errors.Is(err, errAgain):
@@ -62,7 +65,7 @@ func (p *Pool) run(ctx context.Context, id lockstep.RunID, holder string) error 
 			return err
 		default:
 			c.letGo(ctx)
-			return fmt.Errorf("carry run %s: %w", id, err)
+			return fmt.Errorf("carry run %s: %w", job.Run, err)
 		}
 	}
 }
@@ -131,17 +134,20 @@ func (c *carrier) advance(ctx context.Context) error {
 	switch run.State { // prepare wrote nothing, or returned an error
 	case lockstep.RunQueued, lockstep.RunCreated:
 		if run.TestOnly {
-			return c.testOnly(ctx)
+			return c.observed(ctx, lockstep.StepTest, c.testOnly)
 		}
-		return c.create(ctx)
+		return c.observed(ctx, lockstep.StepCreate, c.create)
 	case lockstep.RunSetting:
-		return c.set(ctx)
+		return c.observed(ctx, lockstep.StepSet, c.set)
 	case lockstep.RunSet:
-		return c.test(ctx)
+		if err := c.observed(ctx, lockstep.StepTest, c.test); err != nil {
+			return err
+		}
+		return c.observed(ctx, lockstep.StepFinish, c.finish)
 	case lockstep.RunTested:
-		return c.finish(ctx)
+		return c.observed(ctx, lockstep.StepFinish, c.finish)
 	case lockstep.RunUndo:
-		return c.undo(ctx)
+		return c.observed(ctx, lockstep.StepUndo, c.undo)
 	}
 	return errSettled
 }
@@ -164,12 +170,14 @@ func (c *carrier) decided(d runs.Decision, err error) error {
 	return errSettled
 }
 
-// prepareFor is prepare, but test logs in with what set has just told: nothing
-// has written the pending value since, and finish sees whether a label moved.
+// prepareFor is prepare, unless the values that led into this state are at hand:
+// set tells what was just stored, and test logs in with what set has just told.
+// Nothing has written the pending value since, the write into the state saw
+// AWSCURRENT where it was, and finish sees whether it moved afterwards.
 func (c *carrier) prepareFor(ctx context.Context, state lockstep.RunState) error {
-	told := c.told
-	c.told = false
-	if told && state == lockstep.RunSet && c.claim.Secret.Rotation != nil {
+	fresh := c.fresh
+	c.fresh = ""
+	if fresh == state && c.claim.Secret.Rotation != nil {
 		return nil
 	}
 	return c.prepare(ctx)
@@ -229,6 +237,7 @@ func permanent(err error, hint string) *lockstep.TargetError {
 // fail writes down that the open Step failed. It never returns nil.
 func (c *carrier) fail(ctx context.Context, te *lockstep.TargetError) error {
 	te = c.excused(ctx, te)
+	c.failure = te
 	c.log.WarnContext(ctx, "step failed", "state", c.claim.Run.State, "outcome", te.Outcome.String(), "error", te.Error(), "hint", te.Hint)
 	if c.claim.Run.State == lockstep.RunUndo {
 		if err := c.claim.UndoFailed(ctx, te); err != nil {

@@ -40,6 +40,7 @@ type Queue interface {
 // Engine is what a worker writes down; runs.Service is one.
 type Engine interface {
 	Claim(ctx context.Context, id lockstep.RunID, holder string) (*runs.Claim, error)
+	ClaimWith(ctx context.Context, id lockstep.RunID, holder string, p runs.Pending) (*runs.Claim, error)
 	ClaimRetire(ctx context.Context, id lockstep.SecretID, v lockstep.VersionID, holder string) (*runs.Claim, error)
 	ClaimVerify(ctx context.Context, id lockstep.SecretID, holder string) (*runs.Claim, error)
 	AnswerPlan(ctx context.Context, id string, answer func(*store.Plan)) error
@@ -71,7 +72,9 @@ type Config struct {
 	// AckWait is the queue's: a third of it is the pace of the signs of life.
 	// Zero means 15 seconds.
 	AckWait time.Duration
-	Logger  *slog.Logger
+	// Observer hears of the work; nil: nobody.
+	Observer Observer
+	Logger   *slog.Logger
 }
 
 // Pool is a set of workers in this process. Start it once; Stop waits for the
@@ -94,6 +97,9 @@ func New(cfg Config) (*Pool, error) {
 	}
 	if cfg.AckWait <= 0 {
 		cfg.AckWait = 15 * time.Second
+	}
+	if cfg.Observer == nil {
+		cfg.Observer = unobserved{}
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -160,15 +166,17 @@ func (p *Pool) handle(ctx context.Context, d *bus.Delivery, holder string) {
 		return
 	}
 	alive := p.signsOfLife(ctx, d)
-	err = p.work(ctx, job, holder)
+	seen, end := p.cfg.Observer.JobBegins(ctx, job)
+	err = p.work(seen, job, holder)
 	alive()
+	end(err)
 	p.settle(ctx, d, job, err)
 }
 
 func (p *Pool) work(ctx context.Context, job bus.JobMessage, holder string) error {
 	switch store.JobKind(job.Kind) {
 	case store.JobRun:
-		return p.run(ctx, job.Run, holder)
+		return p.run(ctx, job, holder)
 	case store.JobRetire:
 		return p.retire(ctx, job.SecretID, job.Version, holder)
 	case store.JobVerify:

@@ -19,29 +19,36 @@ func (c *carrier) create(ctx context.Context) error {
 	if c.values.Current.IsZero() {
 		return c.fail(ctx, permanent(fmt.Errorf("secret has no AWSCURRENT value: %w", lockstep.ErrState), "put the present credential first"))
 	}
-	sealed, account, err := c.newValue(ctx)
+	value, pending, err := c.newValue(ctx)
 	if err != nil {
 		return err
 	}
-	return c.claim.Created(ctx, runs.Pending{
-		Base: c.values.CurrentID, Sealed: sealed, Account: account, Admin: c.values.AdminID,
-	})
+	if err := c.claim.Created(ctx, pending); err != nil {
+		return err
+	}
+	c.stored(value)
+	return nil
+}
+
+// stored notes that a value is the Run's: set may go on with it.
+func (c *carrier) stored(value lockstep.Value) {
+	c.values.Pending, c.fresh = value, lockstep.RunSetting
 }
 
 // newValue makes a value and seals it for the Run's Version. An error means
 // that the advance is over.
-func (c *carrier) newValue(ctx context.Context) (*lockstep.Sealed, lockstep.AccountKey, error) {
+func (c *carrier) newValue(ctx context.Context) (lockstep.Value, runs.Pending, error) {
 	value, err := c.makeValue(ctx)
 	if err != nil {
 		te := *lockstep.AsTargetError(err) // with the rotator's hint
 		te.Outcome, te.Fault = lockstep.NotApplied, lockstep.FaultPermanent
-		return nil, "", c.fail(ctx, &te)
+		return lockstep.Value{}, runs.Pending{}, c.fail(ctx, &te)
 	}
 	sealed, account, err := c.pool.cfg.Vault.SealPending(ctx, c.claim.Secret, c.claim.Run.Version, value)
 	if err != nil {
-		return nil, "", c.unopened(ctx, fmt.Errorf("seal pending value: %w", err))
+		return lockstep.Value{}, runs.Pending{}, c.unopened(ctx, fmt.Errorf("seal pending value: %w", err))
 	}
-	return sealed, account, nil
+	return value, runs.Pending{Base: c.values.CurrentID, Sealed: sealed, Account: account, Admin: c.values.AdminID}, nil
 }
 
 func (c *carrier) makeValue(ctx context.Context) (lockstep.Value, error) {
@@ -87,18 +94,25 @@ func (c *carrier) set(ctx context.Context) error {
 // applied writes down that the target accepts the pending value.
 func (c *carrier) applied(ctx context.Context) error {
 	err := c.claim.Applied(ctx)
-	c.told = err == nil
+	if err == nil {
+		c.fresh = lockstep.RunSet
+	}
 	return err
 }
 
 func (c *carrier) replaceRefused(ctx context.Context, te *lockstep.TargetError) error {
 	c.refused++
+	c.failure = te
 	c.log.InfoContext(ctx, "target refused the value, making another", "error", te.Error())
-	sealed, _, err := c.newValue(ctx)
+	value, pending, err := c.newValue(ctx)
 	if err != nil {
 		return err
 	}
-	return c.claim.RefusedValue(ctx, te, sealed)
+	if err := c.claim.RefusedValue(ctx, te, pending.Sealed); err != nil {
+		return err
+	}
+	c.stored(value)
+	return nil
 }
 
 // probe raises the marker, so that no older call lands afterwards, and then
@@ -217,7 +231,7 @@ func (c *carrier) test(ctx context.Context) error {
 		te.Outcome = lockstep.NotApplied // a login changes nothing
 		return c.fail(ctx, &te)
 	}
-	return c.finish(ctx)
+	return nil
 }
 
 // finish moves AWSCURRENT.

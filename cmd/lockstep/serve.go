@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
+	"path/filepath"
+	"reflect"
 	"time"
 
 	"github.com/goccy/go-yaml"
@@ -22,11 +24,21 @@ import (
 // settings are the flags of serve; the same names, with dashes, are the keys
 // of the --config file.
 type settings struct {
+	Roles       []string `yaml:"roles"`
+	NodeName    string   `yaml:"node-name"`
 	DataDir     string   `yaml:"data-dir"`
+	CADir       string   `yaml:"ca-dir"`
 	Listen      string   `yaml:"listen"`
 	HTTP        bool     `yaml:"http"`
 	NATSListen  string   `yaml:"nats-listen"`
 	NATSURL     string   `yaml:"nats-url"`
+	NATSLogin   string   `yaml:"nats-login"`
+	NATSCA      string   `yaml:"nats-ca"`
+	NATSClient  string   `yaml:"nats-client-url"`
+	Replicas    int      `yaml:"nats-replicas"`
+	Metrics     string   `yaml:"metrics-listen"`
+	OTLP        string   `yaml:"otlp-endpoint"`
+	DrainDelay  string   `yaml:"drain-delay"`
 	Store       string   `yaml:"store"`
 	RootKey     string   `yaml:"root-key"`
 	RootAway    string   `yaml:"root-key-away"`
@@ -38,6 +50,8 @@ type settings struct {
 	Proxies     []string `yaml:"trusted-proxies"`
 	LogFormat   string   `yaml:"log-format"`
 	LogLevel    string   `yaml:"log-level"`
+	// defaultDir is true if nobody named the data directory.
+	defaultDir bool
 }
 
 func newServe() *cobra.Command {
@@ -60,10 +74,20 @@ SIGTERM drains and ends with exit code 0.`,
 		},
 	}
 	f := cmd.Flags()
+	f.StringSliceVar(&s.Roles, "roles", []string{"api", "scheduler", "worker", "relay"}, "parts of the work that this process takes on; the rest is left to others on the same store and NATS")
+	f.StringVar(&s.NodeName, "node-name", "", "name among the nodes on one store (default made of host and data directory)")
+	f.StringVar(&s.CADir, "ca-dir", "", "directory of the certificate authority (default the data directory)")
 	f.StringVar(&s.Listen, "listen", "127.0.0.1:7400", "address of the API")
 	f.BoolVar(&s.HTTP, "http", false, "serve plain HTTP (loopback addresses only)")
 	f.StringVar(&s.NATSListen, "nats-listen", "127.0.0.1:7422", "address for event subscribers")
 	f.StringVar(&s.NATSURL, "nats-url", "", "use this NATS cluster instead of the embedded one")
+	f.StringVar(&s.NATSLogin, "nats-login", "", "file with the login to that cluster (lockstep cluster init makes one)")
+	f.StringVar(&s.NATSCA, "nats-ca", "", "file with the authorities to trust there (default the system's)")
+	f.StringVar(&s.NATSClient, "nats-client-url", "", "where applications reach that cluster (default --nats-url)")
+	f.IntVar(&s.Replicas, "nats-replicas", 0, "servers that hold each stream (default 3 if --nats-url names three, else 1)")
+	f.StringVar(&s.Metrics, "metrics-listen", "", "address of /metrics, /healthz and /readyz, in clear and without login (default none)")
+	f.StringVar(&s.OTLP, "otlp-endpoint", "", "send traces to this OpenTelemetry collector, http://HOST:4318 (default $OTEL_EXPORTER_OTLP_ENDPOINT, else nowhere)")
+	f.StringVar(&s.DrainDelay, "drain-delay", "0s", "at the end, how long /readyz says so before requests are refused")
 	f.StringVar(&s.Store, "store", "", "sqlite:PATH or postgres://… (default sqlite in the data directory)")
 	f.StringVar(&s.RootKey, "root-key", "", "file:PATH or pkcs11:token=…;object=…?module-path=…&pin-source=… (default what the store was last used with, else root.key in the data directory)")
 	f.StringVar(&s.RootAway, "root-key-away", "15m", "how long reads go on while the root key cannot be reached")
@@ -82,6 +106,7 @@ SIGTERM drains and ends with exit code 0.`,
 // merge reads the config file under the flags that were given.
 func (s *settings) merge(flags *pflag.FlagSet, config string) error {
 	s.DataDir = dataDirOf(flags)
+	s.defaultDir = !flags.Changed("data-dir") && os.Getenv("LOCKSTEP_DATA_DIR") == ""
 	if config == "" {
 		return nil
 	}
@@ -93,23 +118,20 @@ func (s *settings) merge(flags *pflag.FlagSet, config string) error {
 	if err := yaml.UnmarshalWithOptions(raw, s, yaml.Strict()); err != nil {
 		return usagef("read --config %s: %w", config, err)
 	}
-	restore := map[string]func(){
-		"data-dir": func() { s.DataDir = given.DataDir }, "listen": func() { s.Listen = given.Listen },
-		"http": func() { s.HTTP = given.HTTP }, "nats-listen": func() { s.NATSListen = given.NATSListen },
-		"nats-url": func() { s.NATSURL = given.NATSURL }, "store": func() { s.Store = given.Store },
-		"root-key": func() { s.RootKey = given.RootKey }, "root-key-away": func() { s.RootAway = given.RootAway },
-		"min-interval": func() { s.MinInterval = given.MinInterval }, "regions": func() { s.Regions = given.Regions },
-		"account": func() { s.Account = given.Account }, "workers": func() { s.Workers = given.Workers },
-		"lease": func() { s.Lease = given.Lease }, "log-format": func() { s.LogFormat = given.LogFormat },
-		"log-level":       func() { s.LogLevel = given.LogLevel },
-		"trusted-proxies": func() { s.Proxies = given.Proxies },
-	}
-	flags.Visit(func(f *pflag.Flag) {
-		if back := restore[f.Name]; back != nil {
-			back()
-		}
-	})
+	s.restore(given, flags)
+	s.defaultDir = s.defaultDir && s.DataDir == given.DataDir
 	return nil
+}
+
+// restore takes back from given what was said by flags. A field's key in the
+// file is the flag's name.
+func (s *settings) restore(given settings, flags *pflag.FlagSet) {
+	to, from := reflect.ValueOf(s).Elem(), reflect.ValueOf(given)
+	for i := range to.NumField() {
+		if flags.Changed(to.Type().Field(i).Tag.Get("yaml")) {
+			to.Field(i).Set(from.Field(i))
+		}
+	}
 }
 
 // config turns the settings into a node's. Errors are usage errors.
@@ -134,11 +156,24 @@ func (s *settings) config(errOut io.Writer) (node.Config, error) {
 	if err != nil {
 		return node.Config{}, usagef("--lease %q: a duration such as 10s", s.Lease)
 	}
+	delay, err := time.ParseDuration(s.DrainDelay)
+	if err != nil {
+		return node.Config{}, usagef("--drain-delay %q: a duration such as 5s", s.DrainDelay)
+	}
 	cfg := node.Config{
-		DataDir: s.DataDir, Listen: s.Listen, PlainHTTP: s.HTTP, NATSListen: s.NATSListen, NATSURL: s.NATSURL,
+		NodeName: s.NodeName, DataDir: s.DataDir, RootKey: s.RootKey, CADir: s.CADir,
+		Listen: s.Listen, PlainHTTP: s.HTTP, MetricsListen: s.Metrics, OTLPEndpoint: s.OTLP, DrainDelay: delay,
+		NATSListen: s.NATSListen, NATSURL: s.NATSURL, NATSLogin: s.NATSLogin, NATSCA: s.NATSCA,
+		NATSClientURL: s.NATSClient, NATSReplicas: s.Replicas,
 		Store: s.Store, MinInterval: minInterval, Account: lockstep.AccountID(s.Account), Workers: s.Workers,
-		RootKey: s.RootKey, RootKeyAway: rootAway,
-		Lease: lease, Version: version, Logger: slog.New(handler),
+		RootKeyAway: rootAway,
+		Lease:       lease, Version: version, Logger: slog.New(handler),
+	}
+	for _, r := range s.Roles {
+		cfg.Roles = append(cfg.Roles, node.Role(r))
+	}
+	if s.defaultDir && !cfg.NeedsDataDir() {
+		cfg.DataDir = "" // nobody asked for one, and nothing would be in it
 	}
 	for _, r := range s.Regions {
 		cfg.Regions = append(cfg.Regions, lockstep.Region(r))
@@ -168,7 +203,7 @@ func serve(ctx context.Context, s settings, errOut io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if err := writeConnection(s.DataDir, connection{Endpoint: n.URL(), NATSURL: n.NATSURL(), Region: string(cfg.Regions[0])}); err != nil {
+	if err := leaveConnection(n, cfg); err != nil {
 		n.Stop()
 		return err
 	}
@@ -182,4 +217,19 @@ func serve(ctx context.Context, s settings, errOut io.Writer) error {
 		n.Stop()
 		return fmt.Errorf("serve HTTP: %w", err)
 	}
+}
+
+// leaveConnection tells the command line where an API node listens.
+func leaveConnection(n *node.Node, cfg node.Config) error {
+	if n.URL() == "" {
+		return nil
+	}
+	c := connection{Endpoint: n.URL(), NATSURL: n.NATSURL(), Region: string(cfg.Regions[0])}
+	if cfg.CADir != "" {
+		var err error
+		if c.CAFile, err = filepath.Abs(n.CAFile()); err != nil {
+			return fmt.Errorf("find CA file: %w", err)
+		}
+	}
+	return writeConnection(cfg.DataDir, c)
 }

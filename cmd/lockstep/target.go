@@ -25,6 +25,8 @@ type connection struct {
 	Endpoint string `json:"endpoint"`
 	NATSURL  string `json:"natsUrl"`
 	Region   string `json:"region"`
+	// CAFile is set if the authority is not in the data directory.
+	CAFile string `json:"caFile,omitempty"`
 }
 
 const connectionFile = "endpoint.json"
@@ -115,7 +117,7 @@ func environmentIn(dir string) (environment, error) {
 	}
 	env := environment{Endpoint: c.Endpoint, NATSURL: c.NATSURL, Region: c.Region, Keys: creds}
 	if strings.HasPrefix(c.Endpoint, "https:") || c.NATSURL != "" {
-		ca, err := filepath.Abs(filepath.Join(dir, localca.CertFile))
+		ca, err := filepath.Abs(firstOf(c.CAFile, filepath.Join(dir, localca.CertFile)))
 		if err != nil {
 			return environment{}, fmt.Errorf("find CA file: %w", err)
 		}

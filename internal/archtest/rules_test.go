@@ -47,8 +47,13 @@ func rules() []rule {
 		{folder: "client", may: []string{"auth/sigv4"}},
 		{folder: "client/internal/clienttest", may: []string{everything}},
 
+		// What operators watch.
+		{folder: "internal/metrics", may: []string{"bus", "hsm", "store", "workers"}},
+		{folder: "internal/tracing", may: []string{"bus", "workers"}},
+
 		// Servers and certificates of our own, for the demo, tests and node.
 		{folder: "internal/localca"},
+		{folder: "internal/clusterfiles", may: []string{"internal/localca"}},
 		{folder: "internal/rootkey", may: []string{"hsm"}},
 		{folder: "internal/softhsm"},
 		{folder: "internal/harden"},
@@ -79,7 +84,7 @@ func concrete() map[string][]string {
 	wiring := []string{"internal/node"}
 	return map[string][]string{
 		"store/sqlstore":    wiring,
-		"hsm/file":          {"internal/rootkey"},
+		"hsm/file":          {"internal/node", "internal/rootkey"},
 		"hsm/pkcs11":        {"internal/rootkey"},
 		"rotators/postgres": wiring,
 	}

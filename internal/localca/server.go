@@ -51,7 +51,7 @@ func (s *serverCert) get() (*tls.Certificate, error) {
 	if s.cert != nil && s.ca.now().Add(renewBefore).Before(s.cert.Leaf.NotAfter) {
 		return s.cert, nil
 	}
-	c, err := s.ca.issue(s.hosts)
+	c, err := s.ca.issue(terms{hosts: s.hosts, life: serverLife, uses: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}})
 	if err != nil {
 		return nil, err
 	}
@@ -59,8 +59,15 @@ func (s *serverCert) get() (*tls.Certificate, error) {
 	return c, nil
 }
 
+// terms are what a certificate is issued for.
+type terms struct {
+	hosts []string
+	life  time.Duration
+	uses  []x509.ExtKeyUsage
+}
+
 // issue makes a server certificate that ends no later than the CA's own.
-func (ca *CA) issue(hosts []string) (*tls.Certificate, error) {
+func (ca *CA) issue(what terms) (*tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, fmt.Errorf("draw server key: %w", err)
@@ -70,7 +77,7 @@ func (ca *CA) issue(hosts []string) (*tls.Certificate, error) {
 		return nil, err
 	}
 	now := ca.now()
-	end := now.Add(serverLife)
+	end := now.Add(what.life)
 	if end.After(ca.cert.NotAfter) {
 		end = ca.cert.NotAfter
 	}
@@ -78,9 +85,9 @@ func (ca *CA) issue(hosts []string) (*tls.Certificate, error) {
 		SerialNumber: serial, Subject: pkix.Name{CommonName: "Lockstep server"},
 		NotBefore: now.Add(-backdate), NotAfter: end,
 		KeyUsage:    x509.KeyUsageDigitalSignature,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		ExtKeyUsage: what.uses,
 	}
-	addHosts(tmpl, hosts)
+	addHosts(tmpl, what.hosts)
 	der, err := x509.CreateCertificate(rand.Reader, tmpl, ca.cert, &key.PublicKey, ca.key)
 	if err != nil {
 		return nil, fmt.Errorf("sign server certificate: %w", err)

@@ -19,6 +19,9 @@ type access struct {
 }
 
 func (n *Node) openAccess(context.Context) error {
+	if !n.cfg.has(RoleAPI) {
+		return nil
+	}
 	policies := auth.NewPolicies(auth.PoliciesConfig{Store: n.store})
 	n.access = &access{
 		policies:  policies,

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 
 	"lockstep/backup"
 	"lockstep/store/sqlstore"
@@ -31,7 +32,7 @@ func (n *Node) Backup(ctx context.Context, out io.Writer, key, salt []byte) erro
 		return fmt.Errorf("begin backup: %w", err)
 	}
 	for _, name := range backedUp() {
-		content, err := os.ReadFile(n.path(name))
+		content, err := os.ReadFile(n.backupPath(name)) // #nosec G304 -- one of three names in our own directories
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
@@ -46,4 +47,12 @@ func (n *Node) Backup(ctx context.Context, out io.Writer, key, salt []byte) erro
 		return err
 	}
 	return w.Close()
+}
+
+// backupPath is where a file is: the authority may be elsewhere.
+func (n *Node) backupPath(name string) string {
+	if n.cfg.CADir != "" && name != "credentials" {
+		return filepath.Join(n.cfg.CADir, name)
+	}
+	return n.path(name)
 }

@@ -17,8 +17,22 @@ import (
 
 // Config says how a node runs. The zero value of a field means its default.
 type Config struct {
-	// DataDir holds everything the node keeps (mode 0700). Required.
+	// Roles are the parts of the work that the node takes on; default all. The
+	// others are left to nodes that share its Store and NATSURL.
+	Roles []Role
+	// NodeName tells the node from others on the same store, and stays the same
+	// over restarts; default made of the host and DataDir.
+	NodeName string
+	// DataDir holds what the node keeps for itself (mode 0700). Required if
+	// NeedsDataDir.
 	DataDir string
+	// RootKey names the root key, as internal/rootkey reads it; default what the
+	// store was last used with, else root.key in DataDir. Nodes that share a
+	// store need the same one.
+	RootKey string
+	// CADir holds the certificate authority; default DataDir. API nodes that
+	// share a store share it.
+	CADir string
 	// Listen is the HTTP address; default 127.0.0.1:7400. Port 0 takes a free
 	// one.
 	Listen string
@@ -26,13 +40,28 @@ type Config struct {
 	PlainHTTP bool
 	// NATSListen is the address for subscribers; default 127.0.0.1:7422.
 	NATSListen string
-	// NATSURL, if set, names an external NATS cluster; none is embedded then.
+	// NATSURL, if set, names an external NATS cluster (its servers' URLs with
+	// commas between them); none is embedded then.
 	NATSURL string
+	// NATSLogin is the file with the login to it (clusterfiles.Login), NATSCA
+	// one with the authorities to trust; empty: no login, the system's roots.
+	NATSLogin, NATSCA string
+	// NATSClientURL is where applications reach the cluster; default NATSURL.
+	NATSClientURL string
+	// NATSReplicas is how many of its servers hold each stream; default 3 if
+	// NATSURL names as many, else 1.
+	NATSReplicas int
+	// MetricsListen is the address for /healthz, /readyz and /metrics, in clear
+	// and without a login; empty: none.
+	MetricsListen string
+	// OTLPEndpoint is where traces go, by OTLP over HTTP; empty: as
+	// OpenTelemetry's variables say, and nowhere without them.
+	OTLPEndpoint string
+	// DrainDelay is how long a node that ends goes on to answer requests while
+	// /readyz says that it ends, so that balancers notice; default none.
+	DrainDelay time.Duration
 	// Store is "sqlite:PATH" or "postgres://…"; default sqlite in DataDir.
 	Store string
-	// RootKey names the root key, as internal/rootkey reads it; default what the
-	// store was last used with, else root.key in DataDir.
-	RootKey string
 	// RootKeyAway is how long master keys may be used while the root key cannot
 	// be reached; default 15 minutes.
 	RootKeyAway time.Duration
@@ -63,7 +92,10 @@ var (
 // withDefaults fills the defaults in and checks the rest. Errors: ErrInvalid,
 // naming the flag.
 func (c Config) withDefaults() (Config, error) {
-	if c.DataDir == "" {
+	if len(c.Roles) == 0 {
+		c.Roles = AllRoles()
+	}
+	if c.DataDir == "" && c.NeedsDataDir() {
 		return c, invalid("--data-dir is required")
 	}
 	setDefault(&c.Listen, "127.0.0.1:7400")
@@ -91,6 +123,9 @@ func setDefault[T comparable](field *T, value T) {
 }
 
 func (c Config) check() error {
+	if err := c.checkRoles(); err != nil {
+		return err
+	}
 	if !accountPattern.MatchString(string(c.Account)) {
 		return invalid("--account %q: an account is twelve digits, for example 000000000000", c.Account)
 	}
@@ -114,11 +149,28 @@ func (c Config) check() error {
 	if c.PlainHTTP && !isLoopback(c.Listen) {
 		return invalid("--http serves without encryption and is allowed on a loopback address alone; --listen is %s", c.Listen)
 	}
+	if c.DrainDelay < 0 {
+		return invalid("--drain-delay %s: not below zero", c.DrainDelay)
+	}
+	if c.MetricsListen != "" {
+		if err := checkAddress("--metrics-listen", c.MetricsListen); err != nil {
+			return err
+		}
+	}
+	return c.checkNATS()
+}
+
+func (c Config) checkNATS() error {
 	if c.NATSURL == "" {
+		if c.NATSLogin != "" || c.NATSCA != "" || c.NATSClientURL != "" || c.NATSReplicas != 0 {
+			return invalid("--nats-login, --nats-ca, --nats-client-url and --nats-replicas are about a NATS cluster; name it by --nats-url")
+		}
 		return checkAddress("--nats-listen", c.NATSListen)
 	}
-	if _, err := url.Parse(c.NATSURL); err != nil {
-		return invalid("--nats-url: %v", err)
+	for u := range strings.SplitSeq(c.NATSURL, ",") {
+		if _, err := url.Parse(strings.TrimSpace(u)); err != nil {
+			return invalid("--nats-url: not a URL such as tls://nats1:4222")
+		}
 	}
 	return nil
 }

@@ -18,15 +18,17 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
-	"lockstep"
 	"lockstep/auth"
 	"lockstep/bus"
 	"lockstep/events"
 	"lockstep/hsm"
 	"lockstep/internal/fault"
 	"lockstep/internal/localca"
+	"lockstep/internal/metrics"
+	"lockstep/internal/tracing"
 	"lockstep/keeper"
 	"lockstep/keys"
 	"lockstep/rotators"
@@ -64,8 +66,19 @@ type Node struct {
 	scheduler *scheduler.Scheduler
 	http      *http.Server
 	listener  net.Listener
+	// watched serves those who watch the node, at monitorAt.
+	watched   *http.Server
+	monitorAt net.Addr
+	// draining is set when the node begins to end.
+	draining atomic.Bool
+
+	metrics *metrics.Set
+	// tracer is nil unless somebody collects traces.
+	tracer *tracing.Tracer
 
 	unsubscribe func()
+	// keeping is the work on keys in the background.
+	keeping sync.WaitGroup
 	// life bounds the work in the background. It does not end with the context
 	// of Start, which a signal cancels: work in hand is drained by Stop.
 	life    context.Context
@@ -89,21 +102,29 @@ func Start(ctx context.Context, cfg Config) (_ *Node, err error) {
 			n.Stop()
 		}
 	}()
-	if n.lock, err = lockDir(cfg.DataDir); err != nil {
-		return nil, err
+	if cfg.DataDir != "" {
+		if n.lock, err = lockDir(cfg.DataDir); err != nil {
+			return nil, err
+		}
 	}
-	steps := []func(context.Context) error{n.openStore, n.openKeys, n.openAccess, n.buildEngine, n.bootstrap, n.startBus, n.startWork, n.serve}
+	steps := []func(context.Context) error{
+		n.observe, n.openStore, n.openKeys, n.openAccess, n.buildEngine, n.bootstrap, n.openCA,
+		n.startBus, n.startWork, n.startKeeping, n.serve, n.monitor,
+	}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {
 			return nil, err
 		}
 	}
-	n.log.InfoContext(ctx, "lockstep serves", "url", n.URL(), "nats", n.NATSURL(), "data", cfg.DataDir, "regions", cfg.Regions)
+	n.log.InfoContext(ctx, "lockstep serves", "roles", n.roleNames(), "node", n.name(), "url", n.URL(), "nats", n.NATSURL(), "data", cfg.DataDir, "regions", cfg.Regions)
 	return n, nil
 }
 
-// URL is where the API is served.
+// URL is where the API is served; empty without the role api.
 func (n *Node) URL() string {
+	if n.listener == nil {
+		return ""
+	}
 	scheme := "https"
 	if n.cfg.PlainHTTP {
 		scheme = "http"
@@ -112,7 +133,29 @@ func (n *Node) URL() string {
 }
 
 // NATSURL is where subscribers connect.
-func (n *Node) NATSURL() string { return n.bus.ClientURL() }
+func (n *Node) NATSURL() string {
+	if n.cfg.NATSClientURL != "" {
+		return n.cfg.NATSClientURL
+	}
+	return n.bus.ClientURL()
+}
+
+// CAFile is the authority that clients are given to trust; empty without the
+// role api.
+func (n *Node) CAFile() string {
+	if n.ca == nil {
+		return ""
+	}
+	return n.ca.CertPath()
+}
+
+// MonitorAddress is where /healthz, /readyz and /metrics are; empty if nowhere.
+func (n *Node) MonitorAddress() string {
+	if n.monitorAt == nil {
+		return ""
+	}
+	return n.monitorAt.String()
+}
 
 // Done delivers the error that ended the HTTP server, if it ends by itself.
 func (n *Node) Done() <-chan error { return n.served }
@@ -122,13 +165,8 @@ func (n *Node) Done() <-chan error { return n.served }
 func (n *Node) Stop() { n.stopOnce.Do(n.stop) }
 
 func (n *Node) stop() {
-	if n.http != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
-		defer cancel()
-		if err := n.http.Shutdown(ctx); err != nil {
-			n.log.Warn("requests were cut off", "error", err)
-		}
-	}
+	n.draining.Store(true)
+	n.stopRequests()
 	if n.scheduler != nil {
 		n.scheduler.Stop()
 	}
@@ -145,7 +183,28 @@ func (n *Node) stop() {
 		n.relay.Stop()
 	}
 	n.endLife()
+	n.keeping.Wait()
+	if n.watched != nil {
+		_ = n.watched.Close() // to the end, it said that the node drains
+	}
+	n.sendLastSpans()
 	n.closeAll()
+}
+
+// stopRequests answers what is under way, after balancers had the time to send
+// the rest elsewhere.
+func (n *Node) stopRequests() {
+	if n.http == nil {
+		return
+	}
+	delay := time.NewTimer(n.cfg.DrainDelay)
+	defer delay.Stop()
+	<-delay.C
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(n.life), drainTimeout)
+	defer cancel()
+	if err := n.http.Shutdown(ctx); err != nil {
+		n.log.Warn("requests were cut off", "error", err)
+	}
 }
 
 func (n *Node) closeAll() {
@@ -173,18 +232,21 @@ func (n *Node) closeAll() {
 	}
 }
 
-// bootstrap makes the root user on the first start, and the CA.
+// bootstrap makes the root user on the first start.
 func (n *Node) bootstrap(ctx context.Context) error {
+	if !n.cfg.has(RoleAPI) {
+		return nil
+	}
 	path := n.path("credentials")
 	_, err := auth.Bootstrap(ctx, auth.Bootstrapping{
 		Store: n.store, Sealer: n.keys, Owner: n.home(),
 		Deliver: func(c auth.Credentials) error { return auth.WriteCredentials(path, c) },
 	})
-	if err != nil && !errors.Is(err, lockstep.ErrConflict) {
-		return fmt.Errorf("make root user: %w", err)
+	if err != nil {
+		err = dropLoser(path, err)
 	}
-	if n.ca, err = localca.Open(n.cfg.DataDir); err != nil {
-		return fmt.Errorf("open certificate authority: %w", err)
+	if err != nil {
+		return fmt.Errorf("make root user: %w", err)
 	}
 	return nil
 }

@@ -360,14 +360,22 @@ func TestConfigRefused(t *testing.T) {
 		edit func(*node.Config)
 		flag string
 	}{
-		"no data directory":         {func(c *node.Config) { c.DataDir = "" }, "--data-dir"},
-		"an account of 11 digits":   {func(c *node.Config) { c.Account = "00000000000" }, "--account"},
-		"an account of letters":     {func(c *node.Config) { c.Account = "abcdefabcdef" }, "--account"},
-		"no region":                 {func(c *node.Config) { c.Regions = []lockstep.Region{"us-east-1", "Mars"} }, "--regions"},
-		"an interval too short":     {func(c *node.Config) { c.MinInterval = time.Millisecond }, "--min-interval"},
-		"an interval below zero":    {func(c *node.Config) { c.MinInterval = -time.Second }, "--min-interval"},
-		"a lease too short":         {func(c *node.Config) { c.Lease = time.Millisecond }, "--lease"},
-		"a lease too long":          {func(c *node.Config) { c.Lease = time.Hour }, "--lease"},
+		"no data directory":        {func(c *node.Config) { c.DataDir = "" }, "--data-dir"},
+		"an account of 11 digits":  {func(c *node.Config) { c.Account = "00000000000" }, "--account"},
+		"an account of letters":    {func(c *node.Config) { c.Account = "abcdefabcdef" }, "--account"},
+		"no region":                {func(c *node.Config) { c.Regions = []lockstep.Region{"us-east-1", "Mars"} }, "--regions"},
+		"an interval too short":    {func(c *node.Config) { c.MinInterval = time.Millisecond }, "--min-interval"},
+		"an interval below zero":   {func(c *node.Config) { c.MinInterval = -time.Second }, "--min-interval"},
+		"a lease too short":        {func(c *node.Config) { c.Lease = time.Millisecond }, "--lease"},
+		"a lease too long":         {func(c *node.Config) { c.Lease = time.Hour }, "--lease"},
+		"a role that is none":      {func(c *node.Config) { c.Roles = []node.Role{"leader"} }, "--roles"},
+		"a part on its own SQLite": {func(c *node.Config) { c.Roles = []node.Role{node.RoleWorker} }, "--roles"},
+		"a part on embedded NATS": {func(c *node.Config) {
+			c.Roles, c.Store = []node.Role{node.RoleAPI}, "postgres://127.0.0.1/x"
+		}, "--roles"},
+		"a NATS login for no NATS":  {func(c *node.Config) { c.NATSLogin = "login.yaml" }, "--nats-login"},
+		"metrics without a port":    {func(c *node.Config) { c.MetricsListen = "9400" }, "--metrics-listen"},
+		"a delay below zero":        {func(c *node.Config) { c.DrainDelay = -1 }, "--drain-delay"},
 		"an address without a port": {func(c *node.Config) { c.Listen = "127.0.0.1" }, "--listen"},
 		"a NATS address without":    {func(c *node.Config) { c.NATSListen = "127.0.0.1" }, "--nats-listen"},
 		"a store of no known kind":  {func(c *node.Config) { c.Store = "mongo://x" }, "DSN"},
@@ -377,5 +385,69 @@ func TestConfigRefused(t *testing.T) {
 			c.edit(&cfg)
 			refused(t, cfg, lockstep.ErrInvalid, c.flag)
 		})
+	}
+}
+
+func TestWhoNeedsADataDirectory(t *testing.T) {
+	shared := node.Config{Store: "postgres://127.0.0.1/x", NATSURL: "nats://127.0.0.1:1", RootKey: "root.key"}
+	for roles, want := range map[node.Role]bool{
+		node.RoleAPI: true, node.RoleScheduler: false, node.RoleRelay: false, node.RoleWorker: false, "": true,
+	} {
+		cfg := shared
+		if roles != "" {
+			cfg.Roles = []node.Role{roles}
+		}
+		if got := cfg.NeedsDataDir(); got != want {
+			t.Errorf("role %q: %v, want %v", roles, got, want)
+		}
+	}
+	shared.Roles, shared.RootKey = []node.Role{node.RoleWorker}, ""
+	if !shared.NeedsDataDir() {
+		t.Error("a worker has to find its root key somewhere")
+	}
+}
+
+// TestMonitor: whoever watches the node needs no login, and is told when it ends.
+func TestMonitor(t *testing.T) {
+	cfg := config(t)
+	cfg.MetricsListen = "127.0.0.1:0"
+	n := start(t, cfg)
+	for _, path := range []string{"/healthz", "/readyz"} {
+		answer, err := http.Get("http://" + n.MonitorAddress() + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := answer.Body.Close(); err != nil || answer.StatusCode != http.StatusOK {
+			t.Errorf("%s: %s %v", path, answer.Status, err)
+		}
+	}
+	if _, err := client(t, cfg, n).ListSecrets(t.Context(), &secretsmanager.ListSecretsInput{}); err != nil {
+		t.Fatal(err)
+	}
+	told, err := http.Get("http://" + n.MonitorAddress() + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(told.Body)
+	if err := errors.Join(err, told.Body.Close()); err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range []string{
+		`lockstep_api_requests_total{action="secretsmanager:ListSecrets",code=""} 1`, "lockstep_store_up 1",
+		`lockstep_root_key_duration_seconds_count{call="wrap",result="ok"} `, `lockstep_store_duration_seconds_count{kind="update",result="ok"} `,
+	} {
+		if !strings.Contains(string(text), line) {
+			t.Errorf("/metrics has no %q", line)
+		}
+	}
+	if secret := login(t, cfg.DataDir).SecretAccessKey; strings.Contains(string(text), secret) {
+		t.Error("a secret key is in /metrics")
+	}
+	answer, err := http.Get("http://" + n.MonitorAddress() + "/v1/status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := answer.Body.Close(); err != nil || answer.StatusCode != http.StatusNotFound {
+		t.Errorf("the API is served without a login: %s %v", answer.Status, err)
 	}
 }

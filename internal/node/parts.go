@@ -7,11 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
-	"path/filepath"
-	"strings"
 	"syscall"
-	"time"
 
 	"lockstep"
 	"lockstep/api"
@@ -33,11 +29,18 @@ import (
 
 // openStore opens the database.
 func (n *Node) openStore(ctx context.Context) error {
+	if n.cfg.ownStore() {
+		return n.tryStore(ctx)
+	}
+	return n.patiently(ctx, "PostgreSQL", n.tryStore)
+}
+
+func (n *Node) tryStore(ctx context.Context) error {
 	s, err := sqlstore.Open(ctx, sqlstore.Config{DSN: n.cfg.Store, Logger: n.log.With("part", "store")})
 	if err != nil {
 		return fmt.Errorf("open store: %w", err)
 	}
-	n.database, n.store = s, fault.Store(s)
+	n.database, n.store = s, n.metrics.Store(fault.Store(s))
 	return nil
 }
 
@@ -59,33 +62,50 @@ func (n *Node) buildEngine(context.Context) error {
 	if err != nil {
 		return err
 	}
-	n.keeper = keeper.New(n.store, n.keys, n.registry)
-	n.runs = runs.New(runs.Config{
-		Store: n.store, Vault: n.keeper, Rotators: n.registry,
-		MinInterval: n.cfg.MinInterval, Lease: n.cfg.Lease,
-	})
+	cfg := runs.Config{Store: n.store, Rotators: n.registry, MinInterval: n.cfg.MinInterval, Lease: n.cfg.Lease, Observer: n.metrics}
+	if n.keys != nil {
+		n.keeper = keeper.New(n.store, n.keys, n.registry)
+		cfg.Vault = n.keeper // else nobody asks for values: starting what is due needs none
+	}
+	n.runs = runs.New(cfg)
 	return nil
 }
 
 // startBus starts NATS and the relay.
 func (n *Node) startBus(ctx context.Context) error {
-	logins, err := n.logins()
-	if err != nil {
-		return err
+	var err error
+	cfg := bus.Config{AckWait: n.cfg.Lease, Replicas: n.cfg.replicas(), Logger: n.log.With("part", "bus")}
+	if n.cfg.has(RoleAPI) {
+		if cfg.Authorizer, err = n.logins(); err != nil {
+			return err
+		}
 	}
-	cfg := bus.Config{Authorizer: logins, AckWait: n.cfg.Lease, Logger: n.log.With("part", "bus")}
 	if n.cfg.NATSURL != "" {
-		cfg.External = &bus.External{URL: n.cfg.NATSURL}
+		if cfg.External, err = n.cfg.external(); err != nil {
+			return err
+		}
 	} else {
 		cfg.Dir = n.path("jetstream")
 		cfg.Listen = n.cfg.NATSListen
 		cfg.TLS = n.ca.ServerConfig(n.hosts())
 	}
-	if n.bus, err = bus.Start(ctx, cfg); err != nil {
+	try := func(ctx context.Context) (err error) {
+		n.bus, err = bus.Start(ctx, cfg)
+		return err
+	}
+	if cfg.External != nil {
+		err = n.patiently(ctx, "NATS", try)
+	} else {
+		err = try(ctx)
+	}
+	if err != nil {
 		return fmt.Errorf("start NATS: %w", err)
 	}
+	if !n.cfg.has(RoleRelay) {
+		return nil
+	}
 	n.relay, err = events.New(events.Config{
-		Store: n.store, Publisher: fault.Publisher(n.bus), Streams: n.bus, Node: n.name(), Logger: n.log.With("part", "relay"),
+		Store: n.store, Publisher: fault.Publisher(n.bus), Streams: n.bus, Node: n.name(), Observer: n.metrics, Logger: n.log.With("part", "relay"),
 	})
 	if err != nil {
 		return err
@@ -93,47 +113,46 @@ func (n *Node) startBus(ctx context.Context) error {
 	return n.relay.Start(n.life)
 }
 
-// name tells this node from others that share its store: a directory of a
-// host. A SQLite store is nobody else's.
-func (n *Node) name() string {
-	if strings.HasPrefix(n.cfg.Store, "sqlite:") {
-		return ""
-	}
-	host, err := os.Hostname()
-	if err != nil {
-		host = "localhost"
-	}
-	dir, err := filepath.Abs(n.cfg.DataDir)
-	if err != nil {
-		dir = n.cfg.DataDir
-	}
-	return host + ":" + dir
-}
-
 // startWork starts the workers and the scheduler.
 func (n *Node) startWork(ctx context.Context) error {
 	if err := fault.Listen(n.life); err != nil {
 		return err
 	}
+	if n.cfg.has(RoleWorker) {
+		if err := n.startWorkers(ctx); err != nil {
+			return err
+		}
+	}
+	if n.cfg.has(RoleScheduler) {
+		return n.startScheduler()
+	}
+	return nil
+}
+
+func (n *Node) startWorkers(ctx context.Context) error {
 	var err error
 	if n.queue, err = n.bus.Jobs(ctx, bus.DefaultPool, n.cfg.Workers); err != nil {
 		return fmt.Errorf("open job queue: %w", err)
 	}
 	n.pool, err = workers.New(workers.Config{
 		Queue: n.queue, Engine: n.runs, Vault: n.keeper, Rotators: n.registry,
-		Workers: n.cfg.Workers, AckWait: n.cfg.Lease, Logger: n.log.With("part", "worker"),
+		Workers: n.cfg.Workers, AckWait: n.cfg.Lease, Observer: n.workObserver(), Logger: n.log.With("part", "worker"),
 	})
 	if err != nil {
 		return err
 	}
 	n.pool.Start(fault.Worker(n.life))
+	return nil
+}
+
+func (n *Node) startScheduler() error {
+	var err error
 	wake, unsubscribe := n.store.Subscribe(store.TopicSchedule)
 	n.unsubscribe = unsubscribe
 	n.scheduler, err = scheduler.New(scheduler.Config{
 		Engine: n.runs, Wake: wake, Logger: n.log.With("part", "scheduler"),
 		Tasks: []scheduler.Task{
 			{Name: "purge deleted secrets", Spec: "@every 10s", Do: n.purge},
-			{Name: "keep keys", Spec: "@every 5s", Do: n.keys.Maintain},
 		},
 	})
 	if err != nil {
@@ -156,11 +175,14 @@ func (n *Node) purge(ctx context.Context) error {
 
 // serve starts the HTTP face.
 func (n *Node) serve(ctx context.Context) error {
+	if !n.cfg.has(RoleAPI) {
+		return nil
+	}
 	handler, err := n.handler()
 	if err != nil {
 		return err
 	}
-	n.http = api.NewServer(handler, n.log.With("part", "http"))
+	n.http = api.NewServer(n.closing(handler), n.log.With("part", "http"))
 	n.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", n.cfg.Listen)
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return fmt.Errorf("listen on %s: %w: %w; stop what uses the address, or choose another --listen", n.cfg.Listen, lockstep.ErrBusy, err)
@@ -204,7 +226,7 @@ func (n *Node) handler() (http.Handler, error) {
 	admin, err := v1.New(v1.Config{
 		Secrets: n.keeper, History: n.runs, Rotations: n.runs, Changes: n.store, Guard: guard,
 		Identities: n.access.identities, Keys: n.keys, Backups: n, Home: n.cfg.Regions[0],
-		Status: v1.Status{Version: n.cfg.Version, Regions: regions, NATSURL: n.bus.ClientURL()},
+		Status: v1.Status{Version: n.cfg.Version, Regions: regions, NATSURL: n.NATSURL()},
 	})
 	if err != nil {
 		return nil, err
@@ -216,25 +238,8 @@ func (n *Node) handler() (http.Handler, error) {
 			{Prefix: kms.TargetPrefix, Scope: kms.Scope, Service: masterKeys},
 		},
 		Admin: admin, Log: n.log.With("part", "api"), Ready: n.ready,
-		TrustedProxies: n.cfg.TrustedProxies,
+		Observer: n.metrics, TrustedProxies: n.cfg.TrustedProxies,
 	})
-}
-
-// ready tells whether the node can do its work: store, root key, NATS.
-func (n *Node) ready(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	_, _, err := n.runs.NextDue(ctx)
-	if err != nil {
-		return fmt.Errorf("store: %w", err)
-	}
-	if err := n.keys.Ready(ctx); err != nil {
-		return fmt.Errorf("root key: %w", err)
-	}
-	if err := n.bus.Health(ctx); err != nil {
-		return fmt.Errorf("NATS: %w", err)
-	}
-	return nil
 }
 
 // LogHandler makes a log handler of the given format, "json" or "text".

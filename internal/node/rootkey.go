@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"lockstep"
 	"lockstep/hsm"
@@ -13,17 +14,48 @@ import (
 
 // openKeys opens the root key, or makes one if nothing was ever sealed here.
 func (n *Node) openKeys(ctx context.Context) error {
+	if !n.cfg.opensValues() {
+		return nil
+	}
 	spec, err := n.rootSpec(ctx)
 	if err != nil {
 		return err
 	}
-	if n.root, err = n.openRoot(ctx, spec); err != nil {
+	root, err := n.openRoot(ctx, spec)
+	if err != nil {
 		return fmt.Errorf("open root key: %w", err)
 	}
+	n.root = n.metrics.Key(root)
 	n.keys, err = keys.New(ctx, keys.Config{
 		Store: n.store, Root: n.root, RootLine: spec.String(), Roots: opener{}, HoldFor: n.cfg.RootKeyAway,
 	})
 	return err
+}
+
+// keepInterval is how often a node looks for what is due about keys.
+const keepInterval = 5 * time.Second
+
+// startKeeping does what is due about keys until the node stops: a node that
+// opens values does so, whether it schedules or not.
+func (n *Node) startKeeping(context.Context) error {
+	if n.keys == nil {
+		return nil
+	}
+	n.keeping.Go(func() {
+		tick := time.NewTicker(keepInterval)
+		defer tick.Stop()
+		for {
+			if err := n.keys.Maintain(n.life); err != nil && n.life.Err() == nil {
+				n.log.WarnContext(n.life, "keys are not all as they should be; it is tried again", "error", err)
+			}
+			select {
+			case <-n.life.Done():
+				return
+			case <-tick.C:
+			}
+		}
+	})
+	return nil
 }
 
 // rootSpec is what the Config names, else what the store remembers, else the

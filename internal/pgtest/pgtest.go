@@ -73,6 +73,9 @@ var shared = sync.OnceValues(func() (*pgserver.Server, error) {
 	return start(context.Background(), nil)
 })
 
+// SharedServer is the server of Shared for what is made once for all tests.
+func SharedServer() (*pgserver.Server, error) { return shared() }
+
 // Shared returns the test binary's own server, the same for all its tests.
 // Make databases and roles of your own on it, and do not restart it.
 func Shared(t testing.TB) *Server {
@@ -92,12 +95,26 @@ func (s *Server) Database(t testing.TB) string {
 	if err := s.CreateDatabase(t.Context(), name); err != nil {
 		t.Fatal(err)
 	}
+	s.dropAfter(t, name)
+	return name
+}
+
+func (s *Server) dropAfter(t testing.TB, name string) {
 	t.Cleanup(func() {
 		if err := s.Exec(context.Background(), "DROP DATABASE "+name+" WITH (FORCE)"); err != nil {
 			t.Error(err)
 		}
 	})
-	return name
+}
+
+// CopyDSN is DatabaseDSN of a copy of another database, to which nobody is
+// connected.
+func (s *Server) CopyDSN(t testing.TB, of string) string {
+	t.Helper()
+	name := "test_" + strings.ToLower(rand.Text()[:12])
+	s.Must(t, "CREATE DATABASE "+name+" TEMPLATE "+of)
+	s.dropAfter(t, name)
+	return s.DSN(pgserver.Superuser, s.Password(), name)
 }
 
 // DatabaseDSN makes a database as Database does and returns the superuser's

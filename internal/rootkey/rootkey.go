@@ -1,6 +1,6 @@
 // Package rootkey opens the root key that an operator names in one line:
 //
-//	file:/var/lib/lockstep/root.key
+//	file:/var/lib/lockstep/root.key (or the path alone)
 //	file:/var/lib/lockstep/root.key?passphrase-source=fd:3
 //	pkcs11:token=lockstep;object=root?module-path=/usr/lib/libhsm.so&pin-source=file:/run/pin
 //
@@ -72,7 +72,9 @@ func (s Spec) Make(ctx context.Context) (hsm.Key, error) {
 	cfg := file.Config{Path: s.Path, Passphrase: passphrase}
 	k, err := file.Open(cfg)
 	if errors.Is(err, lockstep.ErrNotFound) {
-		k, err = file.Create(cfg)
+		if k, err = file.Create(cfg); errors.Is(err, lockstep.ErrExists) {
+			k, err = file.Open(cfg) // another node was faster
+		}
 	}
 	if err != nil {
 		return nil, err

@@ -17,11 +17,12 @@ import (
 
 func TestParse(t *testing.T) {
 	for line, want := range map[string]rootkey.Spec{
-		"file:/a/root.key":                                                                    {Path: "/a/root.key"},
-		"file:///a/b/../root":                                                                 {Path: "/a/root"},
-		"file:/a?passphrase-source=fd:3":                                                      {Path: "/a", Source: "fd:3"},
-		"file:/a?passphrase-source=file:/run/p":                                               {Path: "/a", Source: "/run/p"},
-		"pkcs11:token=t?module-path=/m.so&pin-source=/pin":                                    {Token: "t", Object: "lockstep-root", Module: "/m.so", Source: "/pin"},
+		"file:/a/root.key":                                 {Path: "/a/root.key"},
+		"/a/root.key":                                      {Path: "/a/root.key"},
+		"file:///a/b/../root":                              {Path: "/a/root"},
+		"file:/a?passphrase-source=fd:3":                   {Path: "/a", Source: "fd:3"},
+		"file:/a?passphrase-source=file:/run/p":            {Path: "/a", Source: "/run/p"},
+		"pkcs11:token=t?module-path=/m.so&pin-source=/pin": {Token: "t", Object: "lockstep-root", Module: "/m.so", Source: "/pin"},
 		"pkcs11:token=my%20hsm;object=k%3B1?pin-source=fd:9&module-path=/m.so":                {Token: "my hsm", Object: "k;1", Module: "/m.so", Source: "fd:9"},
 		"pkcs11:object=k;token=t;type=secret-key?module-path=/m&pin-source=file:///run/a%26b": {Token: "t", Object: "k", Module: "/m", Source: "/run/a&b"},
 	} {
@@ -39,7 +40,7 @@ func TestParse(t *testing.T) {
 func TestParseRefuses(t *testing.T) {
 	for line, says := range map[string]string{
 		"":                                     `"file:"`,
-		"/a/root.key":                          `"file:"`,
+		"elsewhere:/a/root.key":                `"file:"`,
 		"file:":                                "path is missing",
 		"file:/a?passphrase=x":                 "unknown",
 		"pkcs11:?module-path=/m&pin-source=/p": "token=",

@@ -38,6 +38,9 @@ func Parse(line string) (Spec, error) {
 	if rest, ok := strings.CutPrefix(line, schemeToken); ok {
 		return parseToken(rest)
 	}
+	if line != "" && !strings.Contains(line, ":") {
+		return parseFile(line) // a path alone
+	}
 	return Spec{}, invalid(`it begins with "file:" or "pkcs11:", for example file:/var/lib/lockstep/root.key`)
 }
 

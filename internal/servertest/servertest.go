@@ -8,17 +8,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
-	"time"
 
 	"crypto/tls"
 	"crypto/x509"
@@ -31,9 +27,6 @@ import (
 	"lockstep/client/admin"
 )
 
-// readyTime bounds the start of a server on a busy machine.
-const readyTime = time.Minute
-
 var (
 	buildMu sync.Mutex
 	built   = make(map[string]string)
@@ -43,21 +36,27 @@ var (
 // binary, and returns its path.
 func Build(t testing.TB, tags string) string {
 	t.Helper()
+	return build(t, "lockstep/cmd/lockstep", tags)
+}
+
+func build(t testing.TB, program, tags string) string {
+	t.Helper()
 	buildMu.Lock()
 	defer buildMu.Unlock()
-	if path := built[tags]; path != "" {
+	key := program + " " + tags
+	if path := built[key]; path != "" {
 		return path
 	}
 	dir, err := os.MkdirTemp("", "lockstep-build-")
 	if err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(dir, "lockstep")
-	cmd := exec.Command("go", "build", "-tags", tags, "-o", path, "lockstep/cmd/lockstep") // #nosec G204 -- the tests' own tags
+	path := filepath.Join(dir, "program")
+	cmd := exec.Command("go", "build", "-tags", tags, "-o", path, program) // #nosec G204 -- the tests' own tags
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("build lockstep: %v\n%s", err, out)
+		t.Fatalf("build %s: %v\n%s", program, err, out)
 	}
-	built[tags] = path
+	built[key] = path
 	return path
 }
 
@@ -72,120 +71,35 @@ type Options struct {
 	DataDir string
 }
 
-// Server is a running lockstep server.
+// Server is a running lockstep server with the role api.
 type Server struct {
+	*Process
 	Binary   string
 	DataDir  string
 	Endpoint string
 	NATSURL  string
-
-	options Options
-	listen  string
-	nats    string
-	cmd     *exec.Cmd
-	log     *lockedBuffer
-	exited  chan error
-}
-
-// lockedBuffer collects a process's log while tests read it.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
+	// CAFile is the authority that its clients trust.
+	CAFile string
 }
 
 // Start starts a server and waits until it is ready. It ends with the test.
 func Start(t testing.TB, o Options) *Server {
 	t.Helper()
-	s := &Server{Binary: Build(t, o.Tags), DataDir: o.DataDir, options: o, log: &lockedBuffer{}}
+	s := &Server{Binary: Build(t, o.Tags), DataDir: o.DataDir}
 	if s.DataDir == "" {
 		s.DataDir = filepath.Join(t.TempDir(), "data")
 	}
-	s.listen, s.nats = freeAddress(t), freeAddress(t)
+	s.CAFile = filepath.Join(s.DataDir, "ca.pem")
+	args := []string{"serve", "--data-dir", s.DataDir, "--listen", freeAddress(t), "--nats-listen", freeAddress(t)}
+	s.Process = &Process{
+		Name: "server", path: s.Binary, args: append(args, o.Args...), env: o.Env,
+		ready: s.ready, log: &lockedBuffer{},
+	}
+	s.endWith(t)
 	if err := s.Restart(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		s.Kill()
-		if t.Failed() {
-			t.Logf("server log, without requests:\n%s", tail(withoutRequests(s.Log()), 60))
-		}
-	})
 	return s
-}
-
-// withoutRequests leaves out the access log, which a waiting test fills.
-func withoutRequests(log string) string {
-	var kept []string
-	for line := range strings.Lines(log) {
-		if !strings.Contains(line, `"msg":"request"`) {
-			kept = append(kept, line)
-		}
-	}
-	return strings.Join(kept, "")
-}
-
-func tail(s string, n int) string {
-	lines := strings.Split(strings.TrimRight(s, "\n"), "\n")
-	return strings.Join(lines[max(0, len(lines)-n):], "\n")
-}
-
-func freeAddress(t testing.TB) string {
-	t.Helper()
-	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
-}
-
-// Restart starts the process (again), on the same addresses and data, and
-// waits until it is ready.
-func (s *Server) Restart(ctx context.Context) error {
-	args := append([]string{"serve", "--data-dir", s.DataDir, "--listen", s.listen, "--nats-listen", s.nats}, s.options.Args...)
-	s.cmd = exec.Command(s.Binary, args...) // #nosec G204 -- the binary that was built here
-	s.cmd.Env = append(os.Environ(), s.options.Env...)
-	s.cmd.Stderr, s.cmd.Stdout = s.log, s.log
-	if err := s.cmd.Start(); err != nil {
-		return fmt.Errorf("start server: %w", err)
-	}
-	exited := make(chan error, 1)
-	s.exited = exited
-	cmd := s.cmd
-	go func() { exited <- cmd.Wait() }()
-	return s.waitReady(ctx)
-}
-
-func (s *Server) waitReady(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, readyTime)
-	defer cancel()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		select {
-		case err := <-s.exited:
-			s.exited <- err
-			return fmt.Errorf("server ended before it was ready: %w\n%s", errors.Join(err), tail(s.Log(), 30))
-		case <-ctx.Done():
-			return fmt.Errorf("server is not ready: %w\n%s", ctx.Err(), tail(s.Log(), 30))
-		case <-tick.C:
-			if s.ready(ctx) {
-				return nil
-			}
-		}
-	}
 }
 
 func (s *Server) ready(ctx context.Context) bool {
@@ -203,62 +117,12 @@ func (s *Server) ready(ctx context.Context) bool {
 		return false
 	}
 	defer client.CloseIdleConnections()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.Endpoint+"/readyz", nil)
-	if err != nil {
-		return false
-	}
-	resp, err := client.Do(req)
-	if err != nil {
-		return false
-	}
-	_ = resp.Body.Close()
-	return resp.StatusCode == http.StatusOK
-}
-
-// Log is what the process has written so far, over all its starts.
-func (s *Server) Log() string { return s.log.String() }
-
-// Kill ends the process by SIGKILL and waits for it. Killing a dead one does
-// nothing.
-func (s *Server) Kill() {
-	if s.cmd == nil || s.cmd.Process == nil {
-		return
-	}
-	_ = s.cmd.Process.Kill()
-	err := <-s.exited
-	s.exited <- err
-}
-
-// Stop asks the process to drain (SIGTERM) and returns its exit code.
-func (s *Server) Stop() int {
-	_ = s.cmd.Process.Signal(syscall.SIGTERM)
-	err := <-s.exited
-	s.exited <- err
-	return s.cmd.ProcessState.ExitCode()
-}
-
-// Signal sends a signal to the process.
-func (s *Server) Signal(sig syscall.Signal) error { return s.cmd.Process.Signal(sig) }
-
-// WaitExit waits until the process ends and returns the signal that ended it;
-// zero if it ended by itself.
-func (s *Server) WaitExit(ctx context.Context) (syscall.Signal, error) {
-	select {
-	case <-ctx.Done():
-		return 0, fmt.Errorf("server still runs: %w", ctx.Err())
-	case err := <-s.exited:
-		s.exited <- err
-	}
-	status, ok := s.cmd.ProcessState.Sys().(syscall.WaitStatus)
-	if ok && status.Signaled() {
-		return status.Signal(), nil
-	}
-	return 0, nil
+	return answers(ctx, client, s.Endpoint+"/readyz")
 }
 
 // HTTPClient trusts the server's CA.
 func (s *Server) HTTPClient() (*http.Client, error) {
-	pem, err := os.ReadFile(filepath.Join(s.DataDir, "ca.pem"))
+	pem, err := os.ReadFile(s.CAFile)
 	if err != nil {
 		return nil, err
 	}

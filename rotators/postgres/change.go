@@ -64,33 +64,13 @@ func send(ctx context.Context, conn *pgx.Conn, c change, sql string, limit time.
 // block writes the DO block; nil for notAfter means without a time limit.
 func block(c change, r *rotators.Request, notAfter *time.Time) string {
 	var b strings.Builder
-	b.WriteString("DECLARE\n\tsaid text;\n\tfound text[];\n\tone text;\nBEGIN\n")
+	b.WriteString("DECLARE\n\tsaid text;\n\tfound text[];\nBEGIN\n")
 	for _, s := range c.statements {
 		b.WriteString("\t" + s + ";\n")
 	}
-	names := make([]string, len(c.roles))
-	for i, n := range c.roles {
-		names[i] = literal(n)
+	for _, role := range c.roles {
+		writeMarker(&b, c, r, role)
 	}
-	marker := fmt.Sprintf("[lockstep fence=%d secret=%s]", r.Guard.Fence, r.ARN)
-	fmt.Fprintf(&b, `	FOREACH one IN ARRAY ARRAY[%s]::text[] LOOP
-		said := (SELECT shobj_description(oid, 'pg_authid') FROM pg_roles WHERE rolname = one);
-		found := regexp_match(said, %s);
-		IF found[2] <> %s THEN
-			RAISE EXCEPTION 'role "%%" is managed by another secret, %%', one, found[2] USING ERRCODE = '%s';
-		END IF;
-		IF found[1]::numeric > %d THEN
-			RAISE EXCEPTION 'role "%%" has the marker of a newer claim, %%', one, found[1]
-				USING ERRCODE = '%s', COLUMN = found[1];
-		END IF;
-`, strings.Join(names, ", "), literal(markerPattern), literal(string(r.ARN)), codeOtherSecret, r.Guard.Fence, codeNewerClaim)
-	if c.mark {
-		fmt.Fprintf(&b, `		said := CASE WHEN found IS NULL THEN concat_ws(' ', nullif(said, ''), %[1]s)
-			ELSE regexp_replace(said, %[2]s, %[1]s) END;
-		EXECUTE format('COMMENT ON ROLE %%I IS %%L', one, said);
-`, literal(marker), literal(markerPattern))
-	}
-	b.WriteString("\tEND LOOP;\n")
 	if notAfter != nil {
 		fmt.Fprintf(&b, `	IF clock_timestamp() > %s::timestamptz THEN
 		RAISE EXCEPTION 'the change came too late' USING ERRCODE = '%s';
@@ -99,6 +79,30 @@ func block(c change, r *rotators.Request, notAfter *time.Time) string {
 	}
 	b.WriteString("END")
 	return doBlock(b.String())
+}
+
+// writeMarker looks at the marker in a role's comment, and writes ours. The
+// server parses and plans each expression of a block anew, and that costs it
+// more than the change itself: so there are few, and none needs a join. 1260 is
+// pg_authid in every version.
+func writeMarker(b *strings.Builder, c change, r *rotators.Request, role string) {
+	fmt.Fprintf(b, `	said := (SELECT description FROM pg_shdescription WHERE classoid = 1260 AND objoid = to_regrole(%[1]s));
+	found := regexp_match(said, %[2]s);
+	IF found[2] <> %[3]s OR found[1]::numeric > %[4]d THEN
+		IF found[2] <> %[3]s THEN
+			RAISE EXCEPTION 'role "%%" is managed by another secret, %%', %[5]s, found[2] USING ERRCODE = '%[6]s';
+		END IF;
+		RAISE EXCEPTION 'role "%%" has the marker of a newer claim, %%', %[5]s, found[1]
+			USING ERRCODE = '%[7]s', COLUMN = found[1];
+	END IF;
+`, literal(quote(role)), literal(markerPattern), literal(string(r.ARN)), r.Guard.Fence, literal(role), codeOtherSecret, codeNewerClaim)
+	if !c.mark {
+		return
+	}
+	marker := fmt.Sprintf("[lockstep fence=%d secret=%s]", r.Guard.Fence, r.ARN)
+	fmt.Fprintf(b, `	EXECUTE format('COMMENT ON ROLE %%I IS %%L', %[1]s, CASE WHEN found IS NULL
+		THEN concat_ws(' ', nullif(said, ''), %[2]s) ELSE regexp_replace(said, %[3]s, %[2]s) END);
+`, literal(role), literal(marker), literal(markerPattern))
 }
 
 // doBlock makes PL/pgSQL a statement. Nothing in it can end it: the tag is new

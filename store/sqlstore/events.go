@@ -72,12 +72,14 @@ func (t *tx) AddEvent(e *lockstep.Event) error {
 
 // EventsSent implements store.OutboxWriter.
 func (t *tx) EventsSent(ids []string) error {
-	for _, id := range ids {
-		if _, err := t.exec(`UPDATE events SET sent = TRUE WHERE id = $1 AND NOT sent`, id); err != nil {
-			return place("mark event "+id+" sent", err)
-		}
+	if len(ids) == 0 {
+		return nil
 	}
-	return nil
+	list, err := jsonText(ids)
+	if err == nil {
+		_, err = t.exec(`UPDATE events SET sent = TRUE WHERE id IN (@texts($1)) AND NOT sent`, list)
+	}
+	return place(fmt.Sprintf("mark %d events sent", len(ids)), err)
 }
 
 // EventsUnsent implements store.OutboxWriter.

@@ -53,10 +53,16 @@ func (t *tx) DropJobs(secret lockstep.SecretID, kind store.JobKind) error {
 	return place(fmt.Sprintf("drop %s jobs of secret %d", kind, secret), err)
 }
 
-// JobSent implements store.OutboxWriter. A row that is gone is no error.
-func (t *tx) JobSent(num int64) error {
-	_, err := t.exec(`DELETE FROM jobs WHERE num = $1`, num)
-	return place(fmt.Sprintf("remove job %d", num), err)
+// JobsSent implements store.OutboxWriter. A row that is gone is no error.
+func (t *tx) JobsSent(rows []int64) error {
+	if len(rows) == 0 {
+		return nil
+	}
+	list, err := jsonText(rows)
+	if err == nil {
+		_, err = t.exec(`DELETE FROM jobs WHERE num IN (@numbers($1))`, list)
+	}
+	return place(fmt.Sprintf("remove %d jobs", len(rows)), err)
 }
 
 // DelayJob implements store.OutboxWriter. A row that is gone is no error.

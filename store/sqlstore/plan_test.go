@@ -71,12 +71,12 @@ func sqliteScans(line string) bool {
 	if strings.HasPrefix(line, "USE TEMP B-TREE FOR ORDER BY") {
 		return true
 	}
-	if !strings.HasPrefix(line, "SCAN ") || line == "SCAN CONSTANT ROW" || line == "SCAN events" || line == "SCAN extra" {
+	if !strings.HasPrefix(line, "SCAN ") || line == "SCAN CONSTANT ROW" || line == "SCAN events" || line == "SCAN extra" || line == "SCAN found" {
 		return false
 	}
 	for _, index := range []string{
 		"secrets_rotation", "secrets_purge", "secrets_verify", "versions_retire", "runs_retry", "jobs_due",
-		"events_unsent", "events_old",
+		"events_unsent", "events_old", "secrets_oldest",
 	} {
 		if strings.Contains(line, index) {
 			return false
@@ -151,7 +151,7 @@ func everything(t *tx) error {
 		t.AddRefused(s.ID, "v", &lockstep.Sealed{}), t.DropRefused(s.ID, "v"),
 		t.SaveRun(r, &l), t.EndStep(lockstep.StepRecord{}), t.SavePlan(&store.Plan{ID: "p", Secret: s.ID}),
 		t.DeletePlansBefore(t.Now()), t.GuardSlot(l),
-		t.DelayJob(1, t.Now()), t.JobSent(1), t.DropJobs(s.ID, store.JobRun),
+		t.DelayJob(1, t.Now()), t.JobsSent([]int64{1}), t.DropJobs(s.ID, store.JobRun),
 		t.EventsSent([]string{"event"}), t.EventsUnsent([]string{"event"}),
 	)
 	_, err = t.BreakSlot(lockstep.Slot{Secret: s.ID}, "w", time.Hour)
@@ -238,6 +238,8 @@ func everyRead(t *tx, s *lockstep.Secret) (errs []error) {
 	_, err = t.DefaultKey(o, "secrets")
 	add(err)
 	_, err = t.Setting("x")
+	add(err)
+	_, err = t.Figures()
 	add(err)
 	return append(errs, everyIdentity(t)...)
 }

@@ -198,10 +198,11 @@ func (t *tx) SaveRun(x *lockstep.Run, lease *lockstep.Lease) error {
 
 // BeginStep implements store.RunWriter.
 func (t *tx) BeginStep(rec lockstep.StepRecord) (int, error) {
-	seq, err := one(t.session, value[int], `INSERT INTO steps (run, seq, step, attempt, holder, started)
-		SELECT r.id, 1 + coalesce((SELECT max(s.seq) FROM steps s WHERE s.run = r.id), 0), $2, $3, $4, $5
+	seq, err := one(t.session, value[int], `INSERT INTO steps (run, seq, step, attempt, holder, started, ended, ok, outcome, error, hint)
+		SELECT r.id, 1 + coalesce((SELECT max(s.seq) FROM steps s WHERE s.run = r.id), 0), $2, $3, $4, $5, $6, $7, $8, $9, $10
 		FROM runs r WHERE r.id = $1 RETURNING seq`,
-		rec.Run, rec.Step, rec.Attempt, rec.Holder, micros(rec.Started))
+		rec.Run, rec.Step, rec.Attempt, rec.Holder, micros(rec.Started),
+		micros(rec.Ended), rec.OK, int(rec.Outcome), rec.Error, rec.Hint)
 	return seq, place(fmt.Sprintf("begin step %s of run %s", rec.Step, rec.Run), err)
 }
 

@@ -59,7 +59,8 @@ func (d *dialect) statement(query string) statement {
 }
 
 func sqliteDialect() *dialect {
-	return &dialect{bindsClock: true, replacer: strings.NewReplacer("@lock", "", "@skip", "", "@newnum", "num", "@bytes", "")}
+	return &dialect{bindsClock: true, replacer: strings.NewReplacer("@lock", "", "@skip", "", "@newnum", "num", "@bytes", "",
+		"@texts", "SELECT value FROM json_each", "@numbers", "SELECT value FROM json_each")}
 }
 
 func postgresDialect() *dialect {
@@ -69,6 +70,8 @@ func postgresDialect() *dialect {
 		"@skip", "FOR UPDATE SKIP LOCKED",
 		"@newnum", "DEFAULT",
 		"@bytes", `COLLATE "C"`,
+		"@texts", "SELECT value FROM json_array_elements_text",
+		"@numbers", "SELECT value::bigint FROM json_array_elements_text",
 	)}
 }
 

@@ -108,6 +108,25 @@ func (t *tx) GuardSlot(l lockstep.Lease) error {
 	return err
 }
 
+// LockHeld implements store.SlotWriter.
+func (t *tx) LockHeld(l lockstep.Lease) (*lockstep.Secret, error) {
+	doing := fmt.Sprintf("lock secret %d", l.Secret)
+	s, err := one(t.session, scanSecret, `SELECT `+secretColumns+` FROM secrets JOIN slots l ON l.secret = secrets.id
+		WHERE secrets.id = $1 AND l.fence = $2 AND l.holder = $3 AND l.expires > @now @lock`, l.Secret, l.Fence, l.Holder)
+	if errors.Is(err, lockstep.ErrNotFound) {
+		if _, err := t.LockSecret(l.Secret); err != nil {
+			return nil, err
+		}
+		err = lockstep.ErrFenced
+	}
+	if err != nil {
+		return nil, place(doing, err)
+	}
+	t.locked(s)
+	_, err = t.took(l, doing, nil)
+	return s, err
+}
+
 // guard is GuardSlot unless this transaction has the row lock already.
 func (t *tx) guard(l lockstep.Lease) error {
 	if g, ok := t.guarded[l.Secret]; ok && g.Fence == l.Fence && g.Holder == l.Holder {

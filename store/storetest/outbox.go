@@ -36,7 +36,7 @@ func outboxJobs(t *testing.T, f *fixture) {
 	same(t, read(t, f, next), later.DueAt)
 
 	f.update(t, func(tx store.Tx) error {
-		return firstError(tx.JobSent(now.Row), tx.JobSent(now.Row), tx.DelayJob(full.Row, at.Add(time.Minute)), tx.DelayJob(999, at))
+		return firstError(tx.JobsSent([]int64{now.Row, 999}), tx.JobsSent([]int64{now.Row}), tx.JobsSent(nil), tx.DelayJob(full.Row, at.Add(time.Minute)), tx.DelayJob(999, at))
 	})
 	same(t, len(f.jobs(t)), 0)
 	same(t, read(t, f, next), at.Add(time.Minute))
@@ -54,7 +54,7 @@ func outboxReplace(t *testing.T, f *fixture) {
 	f.update(t, func(tx store.Tx) error { return tx.AddJob(&old) })
 	f.update(t, func(tx store.Tx) error { return firstError(tx.AddJob(&young), tx.AddJob(&foreign)) })
 	// The relay published the old one meanwhile: that must not take the new one.
-	f.update(t, func(tx store.Tx) error { return tx.JobSent(old.Row) })
+	f.update(t, func(tx store.Tx) error { return tx.JobsSent([]int64{old.Row}) })
 	same(t, f.jobs(t), []store.Job{young, foreign})
 }
 

@@ -122,6 +122,12 @@ func runSteps(t *testing.T, f *fixture) {
 	for _, rec := range want {
 		f.update(t, func(tx store.Tx) error { return tx.EndStep(rec) })
 	}
+	over := lockstep.StepRecord{
+		Run: r.ID, Seq: 3, Step: lockstep.StepFinish, Attempt: 2, Holder: "w2", Started: r.Created, Ended: r.Created,
+		OK: true, Outcome: lockstep.Applied, Error: "none", Hint: "none",
+	}
+	f.update(t, func(tx store.Tx) error { _, err := tx.BeginStep(over); return err })
+	want = append(want, over)
 	same(t, read(t, f, func(tx store.ReadTx) ([]lockstep.StepRecord, error) { return tx.Steps(r.ID) }), want)
 	f.refuse(t, lockstep.ErrNotFound, func(tx store.Tx) error { return tx.EndStep(lockstep.StepRecord{Run: r.ID, Seq: 9}) })
 	f.refuse(t, lockstep.ErrNotFound, func(tx store.Tx) error {

@@ -30,6 +30,13 @@ func takes(id lockstep.SecretID, holder string, length time.Duration) func(store
 	}
 }
 
+func lockHeld(l lockstep.Lease) func(store.Tx) error {
+	return func(tx store.Tx) error {
+		_, err := tx.LockHeld(l)
+		return err
+	}
+}
+
 func slotLife(t *testing.T, f *fixture) {
 	s := f.secret(t, "name")
 	same(t, f.slot(t, s.ID), lockstep.Slot{Secret: s.ID})
@@ -62,10 +69,23 @@ func slotLife(t *testing.T, f *fixture) {
 
 	f.update(t, func(tx store.Tx) error { return tx.ReleaseSlot(l) })
 	f.refuse(t, lockstep.ErrFenced, func(tx store.Tx) error { return tx.GuardSlot(l) })
+	f.refuse(t, lockstep.ErrFenced, lockHeld(l))
 	next := f.claim(t, s.ID, "w2", time.Hour)
 	same(t, next.Fence, 2)
 	f.update(t, func(tx store.Tx) error { return tx.ReleaseSlot(l) }) // lost: nothing
 	f.update(t, func(tx store.Tx) error { return tx.GuardSlot(next) })
+	f.update(t, func(tx store.Tx) error {
+		held, err := tx.LockHeld(next)
+		if err == nil {
+			same(t, held.Name, s.Name)
+			held.Description = "written under the lock"
+			err = errors.Join(tx.GuardSlot(next), tx.SaveSecret(held))
+		}
+		return err
+	})
+	gone := next
+	gone.Secret += 99
+	f.refuse(t, lockstep.ErrNotFound, lockHeld(gone))
 }
 
 func slotBreak(t *testing.T, f *fixture) {
@@ -131,6 +151,9 @@ func slotFenced(t *testing.T, f *fixture) {
 		for name, write := range holderWrites(r, wrong) {
 			t.Run(name+" with "+what, func(t *testing.T) { f.refuse(t, lockstep.ErrFenced, write) })
 		}
+		if wrong.Secret < s.ID+99 { // else there is nothing to be fenced off from
+			t.Run("lock with "+what, func(t *testing.T) { f.refuse(t, lockstep.ErrFenced, lockHeld(wrong)) })
+		}
 	}
 	for name, write := range holderWrites(r, lease) {
 		t.Run(name+" with the lease", func(t *testing.T) { f.update(t, write) })
@@ -144,6 +167,7 @@ func slotExpired(t *testing.T, f *fixture) {
 	// What the lease says of its own end is not believed.
 	lease.Expires = lease.Expires.Add(time.Hour)
 	f.pass(t, 30*time.Millisecond)
+	f.refuse(t, lockstep.ErrFenced, lockHeld(lease))
 	r.State = lockstep.RunSet
 	for name, write := range holderWrites(r, lease) {
 		t.Run(name, func(t *testing.T) { f.refuse(t, lockstep.ErrFenced, write) })

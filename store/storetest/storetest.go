@@ -34,6 +34,7 @@ func Run(t *testing.T, open Open) {
 		{"runs", runTests},
 		{"slots", slotTests},
 		{"outbox", outboxTests},
+		{"figures", figureTests},
 		{"keys", keyTests},
 		{"identities", identityTests},
 		{"transactions", transactionTests},
