@@ -64,6 +64,8 @@ type Config struct {
 	// TrustedProxies are the networks whose X-Forwarded-For and
 	// X-Forwarded-Proto are believed; empty: nobody's.
 	TrustedProxies []netip.Prefix
+	// Audit records each request before its answer leaves; nil: no record.
+	Audit Recorder
 }
 
 // The scope services of /v1: its own, and that of the SDKs' credentials that a
@@ -108,20 +110,38 @@ type exchange struct {
 	code   string
 	status int
 	cause  error
+	// source is the API that is asked, and claimed the action that it is asked
+	// for, before anything is known about who asks.
+	source, claimed string
+	// record makes the request's audit record durable, before the answer begins;
+	// nil: there is none to make. withheld: it could not, and the client was
+	// told so instead of what follows.
+	record   func(x *exchange) error
+	withheld bool
 }
 
-// WriteHeader notes the status for the log.
+// WriteHeader begins the answer: the audit record first. It notes the status
+// for the log.
 func (x *exchange) WriteHeader(status int) {
+	if x.withheld {
+		return
+	}
 	if x.status == 0 {
 		x.status = status
+		if x.withhold(); x.withheld {
+			return
+		}
 	}
 	x.ResponseWriter.WriteHeader(status)
 }
 
-// Write notes the implied status.
+// Write begins the answer, if it has not begun, with the implied status.
 func (x *exchange) Write(b []byte) (int, error) {
 	if x.status == 0 {
-		x.status = http.StatusOK
+		x.WriteHeader(http.StatusOK)
+	}
+	if x.withheld {
+		return len(b), nil
 	}
 	return x.ResponseWriter.Write(b)
 }
@@ -140,7 +160,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := &exchange{ResponseWriter: w, id: string(id), begin: time.Now()}
 	w.Header().Set("X-Amzn-Requestid", x.id)
 	defer h.finish(x, r)
-	h.route(x, r)
+	if h.audited(x, r) {
+		h.route(x, r)
+	}
 }
 
 func (h *Handler) route(x *exchange, r *http.Request) {
@@ -174,6 +196,7 @@ func (h *Handler) health(x *exchange, r *http.Request, problem error) {
 func (h *Handler) aws(x *exchange, r *http.Request) {
 	prefix, action, found := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
 	service, known := h.services[prefix]
+	x.source, x.claimed = service.Scope, action
 	if !found || !known {
 		h.refuseAWS(x, awsjson.UnknownOperation())
 		return
@@ -213,6 +236,7 @@ func (h *Handler) refuseAWS(x *exchange, err error) {
 }
 
 func (h *Handler) admin(x *exchange, r *http.Request) {
+	x.source, x.claimed = ScopeLockstep, r.Method
 	_, err := h.authenticate(x, r, ScopeLockstep, scopeSecrets)
 	if err == nil {
 		x.action, err = h.config.Admin.Serve(x, r, x.caller)
@@ -255,7 +279,7 @@ func (h *Handler) authenticate(x *exchange, r *http.Request, scopes ...string) (
 	from := peerOf(r, h.config.TrustedProxies)
 	x.caller = auth.Caller{
 		Principal: who.Principal, Region: lockstep.Region(who.Region), RequestID: x.id,
-		Source: from.address, Secure: from.secure, UserAgent: r.UserAgent(),
+		Source: from.address, Secure: from.secure, UserAgent: r.UserAgent(), Trail: &auth.Trail{},
 	}
 	return who.Body, nil
 }
@@ -264,6 +288,9 @@ func (h *Handler) authenticate(x *exchange, r *http.Request, scopes ...string) (
 func (h *Handler) finish(x *exchange, r *http.Request) {
 	if p := recover(); p != nil {
 		h.survive(x, r, p)
+	}
+	if x.status == 0 {
+		x.WriteHeader(http.StatusOK) // what the server would do, but recorded
 	}
 	ctx := r.Context()
 	if x.cause != nil && ctx.Err() == nil {

@@ -56,6 +56,7 @@ type rig struct {
 	keys   *keys.Service
 	runs   *runs.Service
 	log    *safeBuffer
+	audit  *memory
 	// skew is how far the raw requests' clock is off.
 	skew time.Duration
 }
@@ -144,8 +145,9 @@ func start(t *testing.T) *rig {
 	})
 	must(t, err)
 	logger := slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	recorded := &memory{}
 	handler, err := api.New(api.Config{
-		Verifier: verifier, Admin: admin, Log: logger,
+		Verifier: verifier, Admin: admin, Log: logger, Audit: recorded,
 		Services: []api.AWSService{
 			{Prefix: secretsmanager.TargetPrefix, Scope: "secretsmanager", Service: secrets},
 			{Prefix: kmsapi.TargetPrefix, Scope: kmsapi.Scope, Service: masterKeys},
@@ -156,7 +158,7 @@ func start(t *testing.T) *rig {
 	server.Config = api.NewServer(handler, logger)
 	server.Start()
 	t.Cleanup(server.Close)
-	r := &rig{t: t, url: server.URL, creds: creds, store: st, keys: ks, runs: rs, log: log}
+	r := &rig{t: t, url: server.URL, creds: creds, store: st, keys: ks, runs: rs, log: log, audit: recorded}
 	r.client = r.clientFor(region)
 	return r
 }

@@ -70,6 +70,9 @@ type Caller struct {
 	Secure bool
 	// UserAgent is the header of that name.
 	UserAgent string
+	// Trail collects what the request is about, for the audit log; nil:
+	// nobody wants to know.
+	Trail *Trail
 }
 
 // Owner is whose things the request is about: the caller's account, in the

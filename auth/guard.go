@@ -69,7 +69,15 @@ func NewGuard(now func() time.Time) Guard {
 // returns a lockstep.Refusal of kind ErrDenied whose text says who, what and
 // on which resource. Any other error means that the Secret's policy cannot be
 // read; the root user still may go on then.
+//
+// What was asked is noted in the caller's Trail.
 func (g Guard) Authorize(_ context.Context, q Question) error {
+	verdict := g.decide(q)
+	q.Caller.Trail.asked(q, verdict)
+	return verdict
+}
+
+func (g Guard) decide(q Question) error {
 	root := q.Caller.IsRoot()
 	if root && plainlyOwn(q) {
 		return nil

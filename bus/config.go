@@ -49,6 +49,8 @@ type Config struct {
 	// ReadyWait bounds the start of the embedded server, recovery of its
 	// streams included; 0: one minute.
 	ReadyWait time.Duration
+	// Audit makes the stream for copies of audit logs.
+	Audit bool
 	// Logger gets what the server has to say; nil: discarded.
 	Logger *slog.Logger
 }

@@ -16,6 +16,7 @@ const (
 	StreamJobs   = "LOCKSTEP_JOBS"
 	StreamEvents = "LOCKSTEP_EVENTS"
 	StreamDead   = "LOCKSTEP_DEAD"
+	StreamAudit  = "LOCKSTEP_AUDIT"
 )
 
 // DeadSubjectPrefix stands in a dead Job's subject where JobSubjectPrefix
@@ -101,7 +102,16 @@ func (b *Bus) streamConfigs() []jetstream.StreamConfig {
 	dead.Retention, dead.Discard = jetstream.LimitsPolicy, jetstream.DiscardOld
 	dead.MaxAge, dead.MaxBytes = keepEvents, b.cfg.MaxStore/16
 
-	return []jetstream.StreamConfig{jobs, events, dead}
+	all := []jetstream.StreamConfig{jobs, events, dead}
+	if b.cfg.Audit {
+		audit := base
+		audit.Name, audit.Description = StreamAudit, "a copy of the audit log, for whoever collects it"
+		audit.Subjects = []string{AuditSubjectPrefix + ".>"}
+		audit.Retention, audit.Discard = jetstream.LimitsPolicy, jetstream.DiscardOld
+		audit.MaxAge, audit.MaxBytes = keepEvents, b.cfg.MaxStore/16
+		all = append(all, audit)
+	}
+	return all
 }
 
 // StreamState is how far the event stream is.

@@ -75,8 +75,17 @@ type Config struct {
 	Reconcile time.Duration
 	// Observer hears of what was published; nil: nobody.
 	Observer Observer
+	// Audit hears of Events that could not be published; nil: nobody does.
+	Audit Recorder
 	// Logger hears of failures; nil: silence.
 	Logger *slog.Logger
+}
+
+// Recorder keeps the audit log.
+type Recorder interface {
+	// DeliveryFailed records that Events did not reach the stream; they are
+	// published again.
+	DeliveryFailed(failed []lockstep.Event)
 }
 
 // Relay publishes what the outbox holds.

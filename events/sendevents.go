@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"lockstep"
@@ -30,6 +31,7 @@ func (r *Relay) sendEvents(ctx context.Context) (time.Duration, error) {
 		return r.cfg.Poll, nil
 	}
 	arrived, err := r.publishEvents(ctx, batch)
+	r.recordFailure(ctx, batch, arrived)
 	full := len(batch) == batchSize
 	r.doubt = err != nil || (r.doubt && full)
 	if len(arrived) > 0 {
@@ -39,6 +41,16 @@ func (r *Relay) sendEvents(ctx context.Context) (time.Duration, error) {
 		return 0, err
 	}
 	return r.cfg.Poll, err
+}
+
+// recordFailure tells the audit log which Events of a batch did not arrive. An
+// end of the Relay is no failure.
+func (r *Relay) recordFailure(ctx context.Context, batch []lockstep.Event, arrived []string) {
+	if r.cfg.Audit == nil || len(arrived) == len(batch) || ctx.Err() != nil {
+		return
+	}
+	failed := slices.DeleteFunc(slices.Clone(batch), func(e lockstep.Event) bool { return slices.Contains(arrived, e.ID) })
+	r.cfg.Audit.DeliveryFailed(failed)
 }
 
 // compareFirst compares the stream with the store before anything is published

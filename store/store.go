@@ -64,6 +64,7 @@ type ReadTx interface {
 	KeyReader
 	IdentityReader
 	FigureReader
+	AuditReader
 }
 
 // Tx reads and writes in one transaction; it sees its own writes.
@@ -76,4 +77,5 @@ type Tx interface {
 	OutboxWriter
 	KeyWriter
 	IdentityWriter
+	AuditWriter
 }

@@ -37,6 +37,7 @@ func (p *Pool) take(ctx context.Context, job bus.JobMessage, holder string) (*ca
 	if claim.Run.State == lockstep.RunSetting && !claim.Resumed {
 		c.rotator, c.values = made.rotator, made.values
 		c.stored(made.values.Pending)
+		c.record(lockstep.StepCreate, nil)
 	}
 	return c, nil
 }

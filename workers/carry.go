@@ -39,15 +39,20 @@ type carrier struct {
 	// callEnds is when the present call to the target must be over, in unix
 	// nanoseconds; the heartbeat stops some time after it.
 	callEnds atomic.Int64
-	log      *slog.Logger
+	// recorded waits for the last record of this claim; unrecorded is why one
+	// could not be made.
+	recorded   func(context.Context) error
+	unrecorded error
+	log        *slog.Logger
 }
 
 // run carries a Run as far as it goes now.
-func (p *Pool) run(ctx context.Context, job bus.JobMessage, holder string) error {
+func (p *Pool) run(ctx context.Context, job bus.JobMessage, holder string) (err error) {
 	c, err := p.take(ctx, job, holder)
 	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(c.settleRecords(ctx), err) }()
 	live, stop := c.heartbeat(ctx)
 	defer stop()
 	for {
@@ -239,13 +244,19 @@ func (c *carrier) fail(ctx context.Context, te *lockstep.TargetError) error {
 	te = c.excused(ctx, te)
 	c.failure = te
 	c.log.WarnContext(ctx, "step failed", "state", c.claim.Run.State, "outcome", te.Outcome.String(), "error", te.Error(), "hint", te.Hint)
-	if c.claim.Run.State == lockstep.RunUndo {
+	step := stepOf(c.claim.Run)
+	if step == lockstep.StepUndo {
 		if err := c.claim.UndoFailed(ctx, te); err != nil {
 			return err
 		}
+		c.record(step, te)
 		return errSettled
 	}
-	return c.decided(c.claim.Failed(ctx, te))
+	decision, err := c.claim.Failed(ctx, te)
+	if err == nil {
+		c.record(step, te)
+	}
+	return c.decided(decision, err)
 }
 
 // excused takes a permanent failure for a passing one if the admin's credential

@@ -74,7 +74,9 @@ type Config struct {
 	AckWait time.Duration
 	// Observer hears of the work; nil: nobody.
 	Observer Observer
-	Logger   *slog.Logger
+	// Audit records the Steps; nil: nobody does.
+	Audit  Recorder
+	Logger *slog.Logger
 }
 
 // Pool is a set of workers in this process. Start it once; Stop waits for the
@@ -100,6 +102,9 @@ func New(cfg Config) (*Pool, error) {
 	}
 	if cfg.Observer == nil {
 		cfg.Observer = unobserved{}
+	}
+	if cfg.Audit == nil {
+		cfg.Audit = nobody{}
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -174,6 +179,9 @@ func (p *Pool) handle(ctx context.Context, d *bus.Delivery, holder string) {
 }
 
 func (p *Pool) work(ctx context.Context, job bus.JobMessage, holder string) error {
+	if err := p.cfg.Audit.Ready(); err != nil {
+		return err
+	}
 	switch store.JobKind(job.Kind) {
 	case store.JobRun:
 		return p.run(ctx, job, holder)

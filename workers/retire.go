@@ -19,7 +19,7 @@ func (p *Pool) retire(ctx context.Context, id lockstep.SecretID, version lockste
 	c := p.carrier(claim)
 	live, stop := c.heartbeat(ctx)
 	defer stop()
-	err = c.retireVersion(live)
+	err = errors.Join(c.retireVersion(live), c.settleRecords(ctx))
 	if err != nil {
 		c.letGo(ctx)
 		return fmt.Errorf("retire version %s: %w", version, err)
@@ -36,11 +36,16 @@ func (c *carrier) retireVersion(ctx context.Context) error {
 	if err != nil {
 		te := lockstep.AsTargetError(err)
 		c.log.WarnContext(ctx, "old credential not removed", "version", c.claim.Version, "error", te.Error(), "hint", te.Hint)
-		return c.claim.RetireFailed(ctx, te)
+		if err := c.claim.RetireFailed(ctx, te); err != nil {
+			return err
+		}
+		c.record(lockstep.StepRetire, te)
+		return nil
 	}
 	if err := c.claim.Retired(ctx); err != nil {
 		return err
 	}
+	c.record(lockstep.StepRetire, nil)
 	c.log.InfoContext(ctx, "old credential removed", "version", c.claim.Version)
 	return nil
 }
@@ -101,7 +106,7 @@ func (p *Pool) verify(ctx context.Context, id lockstep.SecretID, holder string, 
 	c := p.carrier(claim)
 	live, stop := c.heartbeat(ctx)
 	defer stop()
-	err = c.verifyNow(live, tries)
+	err = errors.Join(c.verifyNow(live, tries), c.settleRecords(ctx))
 	if err != nil {
 		c.letGo(ctx)
 	}
@@ -120,13 +125,21 @@ func (c *carrier) verifyNow(ctx context.Context, tries int) error {
 	if err != nil {
 		te := lockstep.AsTargetError(err)
 		c.log.WarnContext(ctx, "AWSCURRENT is not verified", "error", te.Error(), "hint", te.Hint)
-		return c.claim.VerifyFailed(ctx, te, tries)
+		if err := c.claim.VerifyFailed(ctx, te, tries); err != nil {
+			return err
+		}
+		c.record(lockstep.StepVerify, te)
+		return nil
 	}
 	note := ""
 	if repaired {
 		note = "the target refused AWSCURRENT; it was set there again"
 	}
-	return c.claim.Verified(ctx, note)
+	if err := c.claim.Verified(ctx, note); err != nil {
+		return err
+	}
+	c.record(lockstep.StepVerify, nil)
+	return nil
 }
 
 func (c *carrier) verifyCurrent(ctx context.Context) (repaired bool, err error) {

@@ -45,6 +45,7 @@ type world struct {
 	engine   *runs.Service
 	registry *rotators.Registry
 	hooks    *hooks
+	audit    *recorder
 	log      *testLog
 }
 
@@ -71,7 +72,7 @@ func must(t testing.TB, err error) {
 
 func newWorld(t *testing.T, pg *pgtest.Server) *world {
 	t.Helper()
-	w := &world{pg: pg, database: pg.Database(t), registry: &rotators.Registry{}, hooks: &hooks{}, log: &testLog{t: t}}
+	w := &world{pg: pg, database: pg.Database(t), registry: &rotators.Registry{}, hooks: &hooks{}, audit: newRecorder(), log: &testLog{t: t}}
 	t.Cleanup(func() {
 		w.log.mu.Lock()
 		defer w.log.mu.Unlock()
@@ -111,7 +112,7 @@ func (w *world) pool(ctx context.Context, t *testing.T) *workers.Pool {
 	queue, err := w.bus.Jobs(t.Context(), bus.DefaultPool, 4)
 	must(t, err)
 	p, err := workers.New(workers.Config{
-		Queue: queue, Engine: w.engine, Vault: w.keeper, Rotators: w.registry, Workers: 4, AckWait: lease,
+		Queue: queue, Engine: w.engine, Vault: w.keeper, Rotators: w.registry, Workers: 4, AckWait: lease, Audit: w.audit,
 		Logger: slog.New(slog.NewTextHandler(w.log, nil)),
 	})
 	must(t, err)

@@ -27,6 +27,7 @@ func (c *carrier) create(ctx context.Context) error {
 		return err
 	}
 	c.stored(value)
+	c.record(lockstep.StepCreate, nil)
 	return nil
 }
 
@@ -96,6 +97,7 @@ func (c *carrier) applied(ctx context.Context) error {
 	err := c.claim.Applied(ctx)
 	if err == nil {
 		c.fresh = lockstep.RunSet
+		c.record(lockstep.StepSet, nil)
 	}
 	return err
 }
@@ -112,6 +114,7 @@ func (c *carrier) replaceRefused(ctx context.Context, te *lockstep.TargetError) 
 		return err
 	}
 	c.stored(value)
+	c.record(lockstep.StepSet, te)
 	return nil
 }
 
@@ -231,6 +234,7 @@ func (c *carrier) test(ctx context.Context) error {
 		te.Outcome = lockstep.NotApplied // a login changes nothing
 		return c.fail(ctx, &te)
 	}
+	c.record(lockstep.StepTest, nil)
 	return nil
 }
 
@@ -239,6 +243,7 @@ func (c *carrier) finish(ctx context.Context) error {
 	if err := c.claim.Finish(ctx); err != nil {
 		return err
 	}
+	c.record(lockstep.StepFinish, nil)
 	c.log.InfoContext(ctx, "rotated", "version", c.claim.Run.Version, "took", c.claim.Run.Finished.Sub(c.claim.Run.Created).String())
 	return errSettled
 }
@@ -256,5 +261,6 @@ func (c *carrier) testOnly(ctx context.Context) error {
 	if err := c.claim.TestDone(ctx); err != nil {
 		return err
 	}
+	c.record(lockstep.StepTest, nil)
 	return errSettled
 }

@@ -33,6 +33,7 @@ func (c *carrier) undone(ctx context.Context, tested lockstep.VersionID) error {
 	if err := c.claim.Undone(ctx, tested); err != nil {
 		return err
 	}
+	c.record(lockstep.StepUndo, nil)
 	c.log.InfoContext(ctx, "run rolled back", "state", c.claim.Run.State, "reason", c.claim.Run.Reason)
 	return errSettled
 }

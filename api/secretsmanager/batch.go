@@ -98,6 +98,7 @@ func (s *Service) batchOne(ctx context.Context, r *request, id string, out *batc
 		var got keeper.GetOutput
 		got, err = s.keeper.Get(ctx, s.refFor(ctx, one, id, action), keeper.GetInput{})
 		if err == nil {
+			r.Caller.Trail.Touch(got.Secret.ARN, got.Version)
 			out.SecretValues = append(out.SecretValues, reveal(got))
 			return nil
 		}

@@ -95,6 +95,7 @@ func (s *Service) create(ctx context.Context, r *request, in *createInput) (any,
 	if err != nil {
 		return nil, err
 	}
+	r.Caller.Trail.Touch(out.Secret.ARN, out.Version)
 	return writeOutput{secretOutput: named(out.Secret), VersionID: string(out.Version)}, nil
 }
 

@@ -112,6 +112,7 @@ func (s *Service) rotate(ctx context.Context, r *request, in *rotateInput) (any,
 	if err != nil {
 		return nil, err
 	}
+	r.Caller.Trail.Touch(out.Secret.ARN, out.Version)
 	return writeOutput{secretOutput: named(out.Secret), VersionID: string(out.Version)}, nil
 }
 
@@ -126,5 +127,6 @@ func (s *Service) cancelRotate(ctx context.Context, r *request, in *cancelInput)
 	if err != nil {
 		return nil, err
 	}
+	r.Caller.Trail.Touch(out.Secret.ARN, out.Version)
 	return writeOutput{secretOutput: named(out.Secret), VersionID: string(out.Version)}, nil
 }

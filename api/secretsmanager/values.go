@@ -41,6 +41,7 @@ func (s *Service) get(ctx context.Context, r *request, in *getInput) (any, error
 	if err != nil {
 		return nil, err
 	}
+	r.Caller.Trail.Touch(out.Secret.ARN, out.Version)
 	return reveal(out), nil
 }
 
@@ -121,6 +122,7 @@ func (s *Service) put(ctx context.Context, r *request, in *putInput) (any, error
 	if err != nil {
 		return nil, err
 	}
+	r.Caller.Trail.Touch(out.Secret.ARN, out.Version)
 	return writeOutput{named(out.Secret), string(out.Version), stageNames(out.Stages)}, nil
 }
 
@@ -160,5 +162,6 @@ func (s *Service) update(ctx context.Context, r *request, in *updateInput) (any,
 	if err != nil {
 		return nil, err
 	}
+	r.Caller.Trail.Touch(out.Secret.ARN, out.Version)
 	return writeOutput{secretOutput: named(out.Secret), VersionID: string(out.Version)}, nil
 }

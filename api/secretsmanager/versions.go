@@ -35,6 +35,7 @@ func (s *Service) moveStage(ctx context.Context, r *request, in *moveStageInput)
 	if err != nil {
 		return nil, err
 	}
+	r.Caller.Trail.Touch(d.Secret.ARN, lockstep.VersionID(text(in.MoveTo)))
 	return named(d.Secret), nil
 }
 

@@ -211,6 +211,7 @@ func (a *API) Serve(w http.ResponseWriter, r *http.Request, caller auth.Caller) 
 		return "", err
 	}
 	c := call{Request: r, caller: caller, action: actionPrefix + rt.action, id: id}
+	caller.Trail.Act(c.action)
 	out, err := rt.handle(a, r.Context(), c)
 	if err != nil {
 		return c.action, answer(a.veil(r.Context(), c, err))

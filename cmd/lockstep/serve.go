@@ -50,6 +50,10 @@ type settings struct {
 	Proxies     []string `yaml:"trusted-proxies"`
 	LogFormat   string   `yaml:"log-format"`
 	LogLevel    string   `yaml:"log-level"`
+	Audit       string   `yaml:"audit"`
+	AuditDir    string   `yaml:"audit-dir"`
+	AuditKeep   string   `yaml:"audit-keep"`
+	AuditSinks  []string `yaml:"audit-sink"`
 	// defaultDir is true if nobody named the data directory.
 	defaultDir bool
 }
@@ -99,6 +103,7 @@ SIGTERM drains and ends with exit code 0.`,
 	f.StringSliceVar(&s.Proxies, "trusted-proxies", nil, "networks of reverse proxies whose X-Forwarded-… headers are believed (10.0.0.0/8)")
 	f.StringVar(&s.LogFormat, "log-format", "json", "json or text")
 	f.StringVar(&s.LogLevel, "log-level", "info", "debug, info, warn or error")
+	s.auditFlags(f)
 	f.StringVar(&config, "config", "", "YAML file with these settings; flags outrank it")
 	return cmd
 }
@@ -174,6 +179,9 @@ func (s *settings) config(errOut io.Writer) (node.Config, error) {
 	}
 	if s.defaultDir && !cfg.NeedsDataDir() {
 		cfg.DataDir = "" // nobody asked for one, and nothing would be in it
+	}
+	if cfg.Audit, err = s.auditConfig(os.Stdout); err != nil {
+		return node.Config{}, err
 	}
 	for _, r := range s.Regions {
 		cfg.Regions = append(cfg.Regions, lockstep.Region(r))

@@ -41,7 +41,8 @@ func rules() []rule {
 		{folder: "auth", may: []string{"store", "keys"}},
 		{folder: "auth/sigv4"},
 		{folder: "auth/policy"},
-		{folder: "api", may: []string{"auth", "keeper", "keys", "password", "runs", "schedule", "store"}},
+		{folder: "audit", may: []string{"hsm"}},
+		{folder: "api", may: []string{"audit", "auth", "keeper", "keys", "password", "runs", "schedule", "store"}},
 
 		// What applications import: nothing of the server.
 		{folder: "client", may: []string{"auth/sigv4"}},

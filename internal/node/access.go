@@ -55,19 +55,23 @@ func (n *Node) logins() (*logins, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &logins{authorizer}, nil
+	return &logins{authorizer, n}, nil
 }
 
 // logins fits auth's answer to what the bus asks.
-type logins struct{ authorizer *auth.LoginAuthorizer }
+type logins struct {
+	authorizer *auth.LoginAuthorizer
+	node       *Node
+}
 
 // Authorize is bus.Authorizer's.
 func (l *logins) Authorize(ctx context.Context, token string) (bus.Grant, error) {
 	login, err := l.authorizer.Login(ctx, token)
-	if err != nil {
+	grant := bus.Grant{User: login.User, Subscribe: login.Subscribe, Expires: login.Expires}
+	if err := l.node.recordLogin(ctx, grant, err); err != nil {
 		return bus.Grant{}, err
 	}
-	return bus.Grant{User: login.User, Subscribe: login.Subscribe, Expires: login.Expires}, nil
+	return grant, nil
 }
 
 func (n *Node) verifier() (*sigv4.Verifier[auth.Principal], error) {

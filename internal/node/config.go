@@ -79,6 +79,8 @@ type Config struct {
 	// Lease is how long a claim lasts without a heartbeat, and how long a call
 	// to a target may take effect at the most; default 10 seconds.
 	Lease time.Duration
+	// Audit says how the audit log is kept.
+	Audit AuditConfig
 	// Version is what the status endpoint reports.
 	Version string
 	Logger  *slog.Logger
@@ -142,6 +144,9 @@ func (c Config) check() error {
 	}
 	if c.Lease < time.Second || c.Lease > 10*time.Minute {
 		return invalid("--lease %s: from 1s to 10m", c.Lease)
+	}
+	if err := c.Audit.check(); err != nil {
+		return err
 	}
 	if err := checkAddress("--listen", c.Listen); err != nil {
 		return err

@@ -27,6 +27,9 @@ func (n *Node) checks() []check {
 	if n.keys != nil {
 		list = append(list, check{"root key", n.keys.Ready})
 	}
+	if n.audit.log != nil {
+		list = append(list, check{"audit log", func(context.Context) error { return n.audit.log.Ready() }})
+	}
 	return append(list, check{"NATS", n.bus.Health})
 }
 

@@ -55,6 +55,7 @@ type Node struct {
 	registry *rotators.Registry
 	// targets are rotators that keep something open between calls.
 	targets   []interface{ Close() }
+	audit     auditing
 	access    *access
 	keeper    *keeper.Keeper
 	runs      *runs.Service
@@ -108,8 +109,8 @@ func Start(ctx context.Context, cfg Config) (_ *Node, err error) {
 		}
 	}
 	steps := []func(context.Context) error{
-		n.observe, n.openStore, n.openKeys, n.openAccess, n.buildEngine, n.bootstrap, n.openCA,
-		n.startBus, n.startWork, n.startKeeping, n.serve, n.monitor,
+		n.observe, n.openStore, n.openKeys, n.openAudit, n.openAccess, n.buildEngine, n.bootstrap, n.openCA,
+		n.startBus, n.forwardAudit, n.startWork, n.startKeeping, n.serve, n.monitor,
 	}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {
@@ -211,7 +212,7 @@ func (n *Node) closeAll() {
 	for _, t := range n.targets {
 		t.Close()
 	}
-	var errs []error
+	errs := []error{n.closeAudit()}
 	if n.bus != nil {
 		errs = append(errs, n.bus.Close())
 	}

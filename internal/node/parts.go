@@ -74,7 +74,7 @@ func (n *Node) buildEngine(context.Context) error {
 // startBus starts NATS and the relay.
 func (n *Node) startBus(ctx context.Context) error {
 	var err error
-	cfg := bus.Config{AckWait: n.cfg.Lease, Replicas: n.cfg.replicas(), Logger: n.log.With("part", "bus")}
+	cfg := bus.Config{AckWait: n.cfg.Lease, Replicas: n.cfg.replicas(), Audit: n.cfg.Audit.wants("jetstream"), Logger: n.log.With("part", "bus")}
 	if n.cfg.has(RoleAPI) {
 		if cfg.Authorizer, err = n.logins(); err != nil {
 			return err
@@ -105,7 +105,8 @@ func (n *Node) startBus(ctx context.Context) error {
 		return nil
 	}
 	n.relay, err = events.New(events.Config{
-		Store: n.store, Publisher: fault.Publisher(n.bus), Streams: n.bus, Node: n.name(), Observer: n.metrics, Logger: n.log.With("part", "relay"),
+		Store: n.store, Publisher: fault.Publisher(n.bus), Streams: n.bus, Node: n.name(), Observer: n.metrics,
+		Audit: n.deliveries(), Logger: n.log.With("part", "relay"),
 	})
 	if err != nil {
 		return err
@@ -136,7 +137,7 @@ func (n *Node) startWorkers(ctx context.Context) error {
 	}
 	n.pool, err = workers.New(workers.Config{
 		Queue: n.queue, Engine: n.runs, Vault: n.keeper, Rotators: n.registry,
-		Workers: n.cfg.Workers, AckWait: n.cfg.Lease, Observer: n.workObserver(), Logger: n.log.With("part", "worker"),
+		Workers: n.cfg.Workers, AckWait: n.cfg.Lease, Observer: n.workObserver(), Audit: n.steps(), Logger: n.log.With("part", "worker"),
 	})
 	if err != nil {
 		return err
@@ -238,7 +239,7 @@ func (n *Node) handler() (http.Handler, error) {
 			{Prefix: kms.TargetPrefix, Scope: kms.Scope, Service: masterKeys},
 		},
 		Admin: admin, Log: n.log.With("part", "api"), Ready: n.ready,
-		Observer: n.metrics, TrustedProxies: n.cfg.TrustedProxies,
+		Observer: n.metrics, TrustedProxies: n.cfg.TrustedProxies, Audit: n.recorder(),
 	})
 }
 

@@ -184,7 +184,7 @@ func (c *Cluster) node(t testing.TB, name, roles string) *Process {
 	monitor := freeAddress(t)
 	p := &Process{
 		Name: name, path: c.binary, log: &lockedBuffer{},
-		args:  append(c.shared(roles), "--node-name", name, "--metrics-listen", monitor),
+		args:  append(c.shared(roles), "--node-name", name, "--metrics-listen", monitor, "--audit-dir", filepath.Join(c.Dir, "audit")),
 		ready: func(ctx context.Context) bool { return answers(ctx, http.DefaultClient, "http://"+monitor+"/readyz") },
 	}
 	p.endWith(t)

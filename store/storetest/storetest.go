@@ -37,6 +37,7 @@ func Run(t *testing.T, open Open) {
 		{"figures", figureTests},
 		{"keys", keyTests},
 		{"identities", identityTests},
+		{"audit", auditTests},
 		{"transactions", transactionTests},
 		{"concurrency", concurrencyTests},
 		{"subscribe", subscribeTests},
