@@ -18,8 +18,8 @@ import (
 )
 
 // AuditTrust reads what audit logs are held against from the store of a
-// Config, and the key of the macs if its root key can be opened. The server may be running. keyless says why the key of
-// the macs is missing; nil if it is there.
+// Config, and the key of the macs if its root key can be opened. The server may
+// be running. keyless says why the key of the macs is missing; nil if it is there.
 // Errors: lockstep.ErrNotFound if there is no store.
 func AuditTrust(ctx context.Context, cfg Config) (trust audit.Trust, keyless error, err error) {
 	if cfg.Store == "" {
