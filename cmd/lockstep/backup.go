@@ -18,7 +18,7 @@ import (
 	"lockstep/internal/rootkey"
 )
 
-const passphraseHelp = "read a passphrase from this file (mode 0600) or descriptor: PATH or fd:3"
+const passphraseHelp = "read a passphrase from this file (mode 0600) or descriptor: PATH or fd:3" // #nosec G101 -- a text of help
 
 func newBackup(_ *target) *cobra.Command {
 	var out, source string
