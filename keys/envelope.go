@@ -46,7 +46,7 @@ func (s *Service) Encrypt(ctx context.Context, ref Ref, plaintext []byte, c Cont
 	if err != nil {
 		return nil, nil, err
 	}
-	out := append([]byte{formUser, byte(len(mk.id))}, mk.id...) // #nosec G115 -- an id is a UUID
+	out := append([]byte{formUser, byte(len(mk.id))}, mk.id...)  // #nosec G115 -- an id is a UUID
 	out = binary.BigEndian.AppendUint32(out, uint32(mk.current)) // #nosec G115 -- versions are counted from 1
 	sealed, err := seal(mk.versions[mk.current].material, plaintext, userAAD(mk.id, mk.current, c))
 	if err != nil {
