@@ -13,13 +13,20 @@ import (
 // that user sees it.
 func (r *rig) asUser(name string) *rig {
 	r.t.Helper()
+	return r.asOne(&store.User{ARN: "arn:aws:iam::" + account + ":user/" + name, Account: account, Name: name})
+}
+
+// asOne adds a user, of whatever account, and returns the rig as it sees it.
+func (r *rig) asOne(user *store.User) *rig {
+	r.t.Helper()
 	const secret = "0123456789012345678901234567890123456789"
-	arn, id := "arn:aws:iam::"+account+":user/"+name, "AKIAUSERUSERUSERUSER"
+	arn, id := user.ARN, "AKIAUSERUSER"+string(user.Account[:8])
 	sealed, err := r.keys.Seal(r.t.Context(), store.Owner{Account: account, Region: region}, "",
 		lockstep.StringValue(secret), keys.Binding{ARN: arn, Version: id})
 	must(r.t, err)
 	must(r.t, r.store.Update(r.t.Context(), func(tx store.Tx) error {
-		if err := tx.InsertUser(&store.User{ARN: arn, Account: account, Name: name, Created: tx.Now()}); err != nil {
+		user.Created = tx.Now()
+		if err := tx.InsertUser(user); err != nil {
 			return err
 		}
 		return tx.InsertAccessKey(&store.AccessKey{ID: id, UserARN: arn, Secret: sealed, Active: true, Created: tx.Now()})
@@ -43,7 +50,7 @@ func TestWhoMayNothing(t *testing.T) {
 		for _, name := range []string{"secret", "nosuch"} {
 			t.Run(action+" "+name, func(t *testing.T) {
 				wantError(t, u.raw(action, `{"SecretId":"`+name+`","Name":"`+name+`","SecretString":"v","ClientRequestToken":"`+tok1+`","Tags":[],"TagKeys":[],
-					"VersionStage":"x","ResourcePolicy":"`+policy+`","RotationLambdaARN":"plain","SecretIdList":["`+name+`"]}`), "AccessDeniedException", "")
+					"VersionStage":"x","ResourcePolicy":"`+policy+`","RotationLambdaARN":"plain","AddReplicaRegions":[{"Region":"eu-west-1"}],"RemoveReplicaRegions":["eu-west-1"],"SecretIdList":["`+name+`"]}`), "AccessDeniedException", "")
 			})
 		}
 	}

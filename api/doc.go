@@ -6,6 +6,7 @@
 //
 //   - POST / with X-Amz-Target: an AWS JSON API, chosen by the target's prefix
 //     ([Config].Services; package api/secretsmanager);
+//   - POST / with a form: AWS's query protocol ([Config].Query; package api/sts);
 //   - /v1/…: rotation admin (package api/v1);
 //   - /healthz, /readyz: without a signature, for load balancers.
 //

@@ -15,6 +15,7 @@ import (
 
 	"lockstep"
 	"lockstep/api/awsjson"
+	"lockstep/api/awsquery"
 	"lockstep/api/v1"
 	"lockstep/auth"
 	"lockstep/auth/sigv4"
@@ -50,6 +51,13 @@ type Observer interface {
 	Answered(action, code string, took time.Duration)
 }
 
+// QueryService is an AWS query API, found by the service in the credential
+// scope of its requests: "sts".
+type QueryService struct {
+	Scope   string
+	Service awsquery.Service
+}
+
 // Config is what a Handler needs.
 type Config struct {
 	// Verifier, Services, Admin and Log are required.
@@ -57,6 +65,8 @@ type Config struct {
 	Services []AWSService
 	Admin    Admin
 	Log      *slog.Logger
+	// Query is the API for forms; the zero value: none.
+	Query QueryService
 	// Ready tells whether the server can do its work; nil: always.
 	Ready func(context.Context) error
 	// Observer hears of each answer; nil: nobody.
@@ -194,6 +204,10 @@ func (h *Handler) health(x *exchange, r *http.Request, problem error) {
 }
 
 func (h *Handler) aws(x *exchange, r *http.Request) {
+	if r.Header.Get("X-Amz-Target") == "" && h.config.Query.Service != nil && awsquery.IsForm(r) {
+		h.query(x, r)
+		return
+	}
 	prefix, action, found := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
 	service, known := h.services[prefix]
 	x.source, x.claimed = service.Scope, action
@@ -233,6 +247,45 @@ func (h *Handler) refuseAWS(x *exchange, err error) {
 	}
 	x.code = told.Code
 	awsjson.WriteError(x, told)
+}
+
+// query answers a request of the query protocol.
+func (h *Handler) query(x *exchange, r *http.Request) {
+	service := h.config.Query.Service
+	x.source = h.config.Query.Scope
+	body, err := h.authenticate(x, r, x.source)
+	if err != nil {
+		h.refuseQuery(x, err)
+		return
+	}
+	call, err := awsquery.Parse(body, service)
+	if err != nil {
+		h.refuseQuery(x, err)
+		return
+	}
+	call.Caller = x.caller
+	x.claimed, x.action = call.Action, x.source+":"+call.Action
+	out, err := service.Do(r.Context(), call)
+	if err == nil {
+		err = awsquery.Write(x, service, call, out)
+	}
+	if err != nil {
+		h.refuseQuery(x, err)
+	}
+}
+
+func (h *Handler) refuseQuery(x *exchange, err error) {
+	told := awsquery.Internal()
+	var refused *sigv4.Error
+	switch {
+	case errors.As(err, &refused):
+		told = &awsquery.Error{Code: refused.QueryCode(), Status: refused.QueryStatus(), Message: refused.Message}
+	case errors.As(err, &told):
+	default:
+		x.cause = err
+	}
+	x.code = told.Code
+	awsquery.WriteError(x, h.config.Query.Service.Namespace(), x.id, told)
 }
 
 func (h *Handler) admin(x *exchange, r *http.Request) {

@@ -137,6 +137,7 @@ func start(t *testing.T) *rig {
 	must(t, err)
 	secrets, err := secretsmanager.New(secretsmanager.Config{
 		Keeper: kp, Rotations: rs, Guard: auth.NewGuard(nil), Keys: masterKeys, PageKey: ks.Derive("page tokens"),
+		Regions: []lockstep.Region{region, "eu-west-1"},
 	})
 	must(t, err)
 	admin, err := v1.New(v1.Config{

@@ -104,14 +104,6 @@ func TestRotateSecret(t *testing.T) {
 			t.Error("a refused call stored something about rotation")
 		}
 	})
-	t.Run("replication says that it is not there", func(t *testing.T) {
-		_, err := r.client.ReplicateSecretToRegions(ctx, &sm.ReplicateSecretToRegionsInput{SecretId: aws.String("lim"), AddReplicaRegions: []types.ReplicaRegionType{{Region: aws.String("eu-west-1")}}})
-		refused(t, err, "InvalidRequestException", "Replication to other regions is not available on this server.")
-		_, err = r.client.RemoveRegionsFromReplication(ctx, &sm.RemoveRegionsFromReplicationInput{SecretId: aws.String("lim"), RemoveReplicaRegions: []string{"eu-west-1"}})
-		refused(t, err, "InvalidRequestException", "")
-		_, err = r.client.StopReplicationToReplica(ctx, &sm.StopReplicationToReplicaInput{SecretId: aws.String("nosuch")})
-		refused(t, err, "ResourceNotFoundException", "")
-	})
 }
 
 // TestEveryAction calls each action of the API once, on a secret that is not
@@ -126,7 +118,7 @@ func TestEveryAction(t *testing.T) {
 		t.Run(action, func(t *testing.T) {
 			policy := `{\"Version\":\"2012-10-17\",\"Statement\":[{\"Effect\":\"Allow\",\"Principal\":\"*\",\"Action\":\"secretsmanager:GetSecretValue\",\"Resource\":\"*\"}]}`
 			a := r.raw(action, `{"SecretId":"nosuch","Name":"made","SecretString":"v","ClientRequestToken":"`+tok1+`","Tags":[],"TagKeys":[],
-				"VersionStage":"x","ResourcePolicy":"`+policy+`","RotationLambdaARN":"plain","SecretIdList":["nosuch"]}`)
+				"VersionStage":"x","ResourcePolicy":"`+policy+`","RotationLambdaARN":"plain","AddReplicaRegions":[{"Region":"eu-west-1"}],"RemoveReplicaRegions":["eu-west-1"],"SecretIdList":["nosuch"]}`)
 			if slices.Contains(withoutSecret, action) {
 				if a.status != 200 {
 					t.Errorf("%d %s", a.status, a.body)

@@ -192,7 +192,7 @@ func TestV1(t *testing.T) {
 			{"GET", "/v1/rotation?secret=nosuch", "", 404, "NotFound"},
 			{"PUT", "/v1/rotation?secret=db/app", `{"schedule":{"expression":"every day"}}`, 400, "Invalid"},
 			{"PUT", "/v1/rotation?secret=db/app", `{"shedule":{}}`, 400, "Invalid"},
-			{"PUT", "/v1/rotation?secret=db/app", `{"rotator":"nosuch"}`, 400, "Invalid"},
+			{"PUT", "/v1/rotation?secret=db/app", `{"rotator":"nosuch"}`, 400, "UnknownRotator"},
 			{"PUT", "/v1/rotation?secret=db/app", `{"schedule":{"expression":"@daily","jitter":"soon"}}`, 400, "Invalid"},
 			{"PUT", "/v1/rotation?secret=db/app", `{"rotator":"plain","rotator":"plain"}`, 400, "Invalid"},
 			{"PUT", "/v1/rotation?secret=db/app", `{"rotator"`, 400, "Invalid"},

@@ -12,7 +12,6 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	sm "github.com/aws/aws-sdk-go-v2/service/secretsmanager"
-	"github.com/aws/aws-sdk-go-v2/service/secretsmanager/types"
 )
 
 const (
@@ -71,12 +70,6 @@ func TestCreateSecret(t *testing.T) {
 		must(t, err)
 		_, err = create(sm.CreateSecretInput{Name: aws.String("doomed"), SecretString: aws.String("v")})
 		refused(t, err, "InvalidRequestException", "You can't create this secret because a secret with this name is already scheduled for deletion.")
-	})
-	t.Run("replicas are refused, nothing is stored", func(t *testing.T) {
-		_, err := create(sm.CreateSecretInput{Name: aws.String("rep"), AddReplicaRegions: []types.ReplicaRegionType{{Region: aws.String("eu-west-1")}}})
-		refused(t, err, "InvalidRequestException", "Replication to other regions is not available on this server.")
-		_, err = r.client.DescribeSecret(ctx, &sm.DescribeSecretInput{SecretId: aws.String("rep")})
-		refused(t, err, "ResourceNotFoundException", "Secrets Manager can't find the specified secret.")
 	})
 }
 

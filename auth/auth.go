@@ -15,6 +15,9 @@
 // so that a change takes effect within seconds on every node, and at once on
 // the node that made it.
 //
+// [Sessions] are short-lived: an assumed role's, or one made for a single
+// purpose and bounded by its own policy.
+//
 // The root user of an account may do everything in it that no resource policy
 // denies. [Identities] manages users, groups, roles and policies.
 //
@@ -34,16 +37,31 @@ import (
 // Principal is an identity that holds access keys. The zero value is nobody
 // and may nothing.
 type Principal struct {
-	// ARN is arn:aws:iam::<account>:root, or …:user/<name>.
+	// ARN is arn:aws:iam::<account>:root, …:user/<name>, or of a session
+	// arn:aws:sts::<account>:assumed-role/<role>/<session>.
 	ARN string
 	// Account is the tenant whose things it may reach.
 	Account lockstep.AccountID
-	// Name is the user's name; "root" for the root user.
+	// Name is the user's name; "root" for the root user, a session's own.
 	Name string
 	// AccessKeyID is the key that proved it.
 	AccessKeyID string
 	// Access is what its own policies say; nil if it has none.
 	Access *Access
+	// Session is there for a short-lived credential; nil for an access key.
+	Session *SessionInfo
+}
+
+// SessionInfo is what a short-lived credential carries.
+type SessionInfo struct {
+	// ID is what policies know as aws:userid.
+	ID string
+	// Tags were given when it was made; Transitive are the keys that sessions
+	// made from it inherit.
+	Tags       []lockstep.Tag
+	Transitive []string
+	// Binding ties it to a Run's Version; nil: it is free.
+	Binding *Binding
 }
 
 // IsRoot tells whether the principal is the root user of its account.

@@ -18,6 +18,8 @@ type DirectoryConfig struct {
 	Sealer Sealer
 	// Policies tells what the key's user may; nil: its policies do not count.
 	Policies *Policies
+	// Sessions knows the session tokens; nil: none is accepted.
+	Sessions *Sessions
 	// CacheFor is how long a key is answered from memory; it bounds how long a
 	// revoked key still works on other nodes. Zero means 10 seconds.
 	CacheFor time.Duration
@@ -28,7 +30,8 @@ type DirectoryConfig struct {
 }
 
 // Directory finds the identity behind an access key. It is a
-// sigv4.KeyLookup[Principal] and safe for concurrent use.
+// sigv4.KeyLookup[Principal], a sigv4.SessionLookup[Principal], and safe for
+// concurrent use.
 type Directory struct {
 	config DirectoryConfig
 
@@ -77,6 +80,15 @@ func (d *Directory) SecretKey(ctx context.Context, accessKeyID string) (sigv4.Cr
 		return sigv4.Credential[Principal]{}, err
 	}
 	return credential, nil
+}
+
+// SessionKey returns the credential of a session. Errors: ErrNotFound if the
+// token is not genuine or its role is gone; ErrBusy.
+func (d *Directory) SessionKey(ctx context.Context, accessKeyID, token string) (sigv4.Credential[Principal], error) {
+	if d.config.Sessions == nil {
+		return sigv4.Credential[Principal]{}, errNoSession
+	}
+	return d.config.Sessions.SessionKey(ctx, accessKeyID, token)
 }
 
 func (d *Directory) credential(ctx context.Context, accessKeyID string) (sigv4.Credential[Principal], error) {

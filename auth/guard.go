@@ -190,6 +190,9 @@ func setTags(c *policy.Context, prefix string, tags []lockstep.Tag) {
 // evaluated is the principal as auth/policy knows it.
 func (p Principal) evaluated() policy.Principal {
 	out := policy.Principal{ARN: p.ARN, Account: string(p.Account), Name: p.Name}
+	if p.Access != nil {
+		out.ID = p.Access.ID
+	}
 	switch {
 	case p.Account == "" || p.ARN == "":
 		return policy.Principal{}

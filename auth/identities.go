@@ -129,6 +129,12 @@ func checkDocument(text string, kind policy.Kind) error {
 	return nil
 }
 
+// CheckIdentityPolicy tells whether a document can be used as an identity or
+// session policy. Errors: a Refusal of kind ErrInvalid that says why not.
+func CheckIdentityPolicy(document string) error {
+	return checkDocument(document, policy.IdentityPolicy)
+}
+
 // described turns the store's bare errors into refusals that say what it was
 // about.
 func described(err error, kind IdentityKind, name string) error {

@@ -24,6 +24,9 @@ type Access struct {
 	Tags []lockstep.Tag
 	// RoleARN is the role of a session; empty for users.
 	RoleARN string
+	// ID is the unique id: AIDA… of a user, AROA… of a role, with the session's
+	// name for a session.
+	ID string
 }
 
 // set is the part of a decision that the principal brings along; a nil Access
@@ -122,6 +125,7 @@ func (p *Policies) Forget() {
 
 // stored is an Access before it is compiled.
 type stored struct {
+	id       string
 	tags     []lockstep.Tag
 	boundary *store.Policy
 	policies []*store.Policy
@@ -135,7 +139,7 @@ func readStored(tx store.ReadTx, arn string) (s stored, err error) {
 		if err != nil {
 			return s, err
 		}
-		s.tags, boundary = role.Tags, role.Boundary
+		s.id, s.tags, boundary = uniqueID("AROA", arn, role.Created), role.Tags, role.Boundary
 	} else {
 		user, err := tx.User(arn)
 		if err != nil {
@@ -145,7 +149,8 @@ func readStored(tx store.ReadTx, arn string) (s stored, err error) {
 		if err != nil {
 			return s, err
 		}
-		s.tags, boundary, holders = user.Tags, user.Boundary, append(holders, groups...)
+		s.id, s.tags, boundary = uniqueID("AIDA", arn, user.Created), user.Tags, user.Boundary
+		holders = append(holders, groups...)
 	}
 	for _, h := range holders {
 		found, err := tx.Attached(h)
@@ -161,7 +166,7 @@ func readStored(tx store.ReadTx, arn string) (s stored, err error) {
 }
 
 func (p *Policies) compile(raw stored) (*Access, error) {
-	a := &Access{Tags: raw.tags}
+	a := &Access{ID: raw.id, Tags: raw.tags}
 	for _, s := range raw.policies {
 		parsed, err := p.documents.read(s.Document, policy.IdentityPolicy)
 		if err != nil {

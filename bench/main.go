@@ -8,6 +8,7 @@
 //   - The delay from the commit of a rotation to its event at the subscribers.
 //   - GetSecretValue over HTTPS with Signature Version 4.
 //   - The same with and without an audit log.
+//   - The first page of ListSecrets among a hundred thousand, by several filters.
 //
 // Everything (PostgreSQL with fsync, the server, the subscribers and the
 // clients) shares the machine, so absolute figures are those of the machine;
@@ -55,7 +56,7 @@ func parseOptions(args []string) (options, error) {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.IntVar(&o.rounds, "rounds", 5, "rounds of each measurement; the medians are printed")
 	flags.DurationVar(&o.window, "window", 2*time.Second, "how long each side of a round is measured")
-	flags.StringVar(&o.only, "only", "rotations,delay,reads,audit", "what to measure")
+	flags.StringVar(&o.only, "only", "rotations,delay,reads,audit,lists", "what to measure")
 	flags.BoolVar(&o.clear, "raw-clear", false, "let the raw limit send clear passwords, so that PostgreSQL computes the verifier")
 	flags.StringVar(&o.profile, "cpuprofile", "", "write CPU profiles of the rotations (not of the raw limit) and of the delays to `file`.1, .2, …")
 	if err := flags.Parse(args); err != nil {
@@ -74,7 +75,10 @@ type section struct {
 }
 
 func sections() []section {
-	return []section{{"rotations", measureRotations}, {"delay", measureDelay}, {"reads", measureReads}, {"audit", measureAudit}}
+	return []section{
+		{"rotations", measureRotations}, {"delay", measureDelay}, {"reads", measureReads},
+		{"audit", measureAudit}, {"lists", measureLists},
+	}
 }
 
 func run(ctx context.Context, args []string, out io.Writer) (err error) {

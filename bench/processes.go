@@ -20,10 +20,10 @@ const clockTick = 10 * time.Millisecond
 
 // The fields of /proc/PID/stat after the name in parentheses.
 const (
-	statParent     = 1
-	statUser       = 11
-	statSystem     = 12
-	statChildUser  = 13
+	statParent      = 1
+	statUser        = 11
+	statSystem      = 12
+	statChildUser   = 13
 	statChildSystem = 14
 )
 

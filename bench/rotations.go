@@ -45,7 +45,7 @@ func measureRotations(ctx context.Context, b *bench, out io.Writer) error {
 	for _, w := range workers {
 		c := all[w]
 		fmt.Fprintf(t, "%d\t%.1f\t%.1f\t%.2f\t%.2f, %.2f\t%.1f\t%.1f\t%.1f\t%.1f\t\n", w, median(c.raw), median(c.ours),
-			median(c.ratio), quantile(c.ratio, 0), quantile(c.ratio, 1), 
+			median(c.ratio), quantile(c.ratio, 0), quantile(c.ratio, 1),
 			median(c.rawCPU), median(c.ourCPU), median(c.rawTarget), median(c.ourTarget))
 	}
 	return t.Flush()

@@ -25,14 +25,14 @@ import (
 // (fsync), and the data directory of a Lockstep server on the same disk.
 type bench struct {
 	options
-	dir      string
-	pg       *pgserver.Server
-	pgAdmin  string // password of the role that changes others
+	dir     string
+	pg      *pgserver.Server
+	pgAdmin string // password of the role that changes others
 	// pgProcess is the number of PostgreSQL's first process.
 	pgProcess int
-	commits  *commitLog
-	ready    bool // the secrets are there
-	profiles int
+	commits   *commitLog
+	ready     bool // the secrets are there
+	profiles  int
 }
 
 // adminRole changes the passwords, on both sides.

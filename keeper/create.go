@@ -49,6 +49,10 @@ func (k *Keeper) create(ctx context.Context, in CreateInput) (WriteOutput, error
 	if err != nil {
 		return WriteOutput{}, err
 	}
+	faults, err := k.keyFaults(ctx, in.Owner.Account, in.Replicas)
+	if err != nil {
+		return WriteOutput{}, err
+	}
 	var out WriteOutput
 	err = k.store.Update(ctx, func(tx store.Tx) error {
 		out = WriteOutput{}
@@ -60,14 +64,26 @@ func (k *Keeper) create(ctx context.Context, in CreateInput) (WriteOutput, error
 		case err != nil && !errors.Is(err, lockstep.ErrNotFound):
 			return fmt.Errorf("look for the name: %w", err)
 		}
-		out, err = insertSecret(tx, arn, in, sealed)
+		out, err = k.insertSecret(tx, newborn{arn, in, sealed, faults})
 		return err
 	})
+	if err == nil {
+		k.replicateNow(ctx, out.Secret)
+	}
 	return out, err
 }
 
-func insertSecret(tx store.Tx, arn lockstep.ARN, in CreateInput, sealed *lockstep.Sealed) (WriteOutput, error) {
-	now := tx.Now()
+// newborn is a Secret that is about to be.
+type newborn struct {
+	arn    lockstep.ARN
+	in     CreateInput
+	sealed *lockstep.Sealed
+	// faults are the regions without a usable key.
+	faults map[lockstep.Region]string
+}
+
+func (k *Keeper) insertSecret(tx store.Tx, n newborn) (WriteOutput, error) {
+	now, arn, in, sealed := tx.Now(), n.arn, n.in, n.sealed
 	s := &lockstep.Secret{
 		Account: in.Owner.Account, Region: in.Owner.Region, Name: in.Name, ARN: arn,
 		Description: in.Description, Type: in.Type, KMSKeyID: in.KMSKeyID, Tags: in.Tags,
@@ -99,6 +115,11 @@ func insertSecret(tx store.Tx, arn lockstep.ARN, in CreateInput, sealed *lockste
 	}
 	if err := book.Emit(lockstep.EventSecretCreated, lockstep.EventData{VersionID: out.Version}); err != nil {
 		return WriteOutput{}, err
+	}
+	if len(in.Replicas.Add) > 0 {
+		if err := k.placeReplicas(tx, book, in.Replicas, n.faults); err != nil {
+			return WriteOutput{}, err
+		}
 	}
 	return out, book.Close()
 }

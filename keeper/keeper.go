@@ -89,6 +89,7 @@ func look(tx store.ReadTx, ref Ref) (*lockstep.Secret, error) {
 
 // lock finds the Secret, keeps other writers off it, and asks about it as it
 // then is: its tags and policy may have changed while the lock was waited for.
+// A replica is refused: replication alone writes it.
 func lock(tx store.Tx, ref Ref) (*lockstep.Secret, error) {
 	s, err := look(tx, ref)
 	if err != nil {
@@ -101,7 +102,13 @@ func lock(tx store.Tx, ref Ref) (*lockstep.Secret, error) {
 	if err != nil {
 		return nil, fmt.Errorf("lock secret: %w", err)
 	}
-	return s, ref.ask(s)
+	if err := ref.ask(s); err != nil {
+		return nil, err
+	}
+	if s.IsReplica() {
+		return nil, errReplica
+	}
+	return s, nil
 }
 
 // lockLive is lock for calls that a mark for deletion forbids.
@@ -117,18 +124,22 @@ func lockLive(tx store.Tx, ref Ref) (*lockstep.Secret, error) {
 }
 
 // LockLive finds the Secret that ref names, locks it, and asks whether the
-// caller may go on. Errors: ErrNoSecret, ErrMarkedForDeletion, ref.Allow's.
+// caller may go on. Errors: ErrNoSecret, ErrMarkedForDeletion, ref.Allow's; a
+// Refusal of kind ErrInvalid for a replica.
 func LockLive(tx store.Tx, ref Ref) (*lockstep.Secret, error) { return lockLive(tx, ref) }
 
 // Find finds the Secret that ref names, also one marked for deletion, and asks
 // whether the caller may go on. Errors: ErrNoSecret, ref.Allow's.
 func Find(tx store.ReadTx, ref Ref) (*lockstep.Secret, error) { return find(tx, ref) }
 
-// FindLive is LockLive without the lock, for reading.
+// FindLive is LockLive without the lock, for a look before it.
 func FindLive(tx store.ReadTx, ref Ref) (*lockstep.Secret, error) {
 	s, err := find(tx, ref)
 	if err != nil {
 		return nil, err
+	}
+	if s.IsReplica() {
+		return nil, errReplica
 	}
 	if s.Deleted() {
 		return nil, ErrMarkedForDeletion

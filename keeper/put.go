@@ -52,6 +52,10 @@ func (k *Keeper) updateFields(ctx context.Context, ref Ref, in UpdateInput) (Wri
 		if err != nil {
 			return out, err
 		}
+		if seen.Secret.IsReplica() && in.Description == nil && in.Type == nil {
+			d, err := k.rekeyReplica(ctx, ref, *in.KMSKeyID)
+			return WriteOutput{Secret: d.Secret}, err
+		}
 	}
 	err := k.change(ctx, ref, func(b *ledger.Book, _ store.Tx) error {
 		in.apply(b)
@@ -82,9 +86,10 @@ func set(field *string, to *string) bool {
 
 // change runs fn on the locked, unmarked Secret and saves it.
 func (k *Keeper) change(ctx context.Context, ref Ref, fn func(*ledger.Book, store.Tx) error) error {
-	return k.store.Update(ctx, func(tx store.Tx) error {
-		s, err := lockLive(tx, ref)
-		if err != nil {
+	var s *lockstep.Secret
+	err := k.store.Update(ctx, func(tx store.Tx) error {
+		var err error
+		if s, err = lockLive(tx, ref); err != nil {
 			return err
 		}
 		b, err := k.open(tx, s)
@@ -96,6 +101,10 @@ func (k *Keeper) change(ctx context.Context, ref Ref, fn func(*ledger.Book, stor
 		}
 		return b.Close()
 	})
+	if err == nil {
+		k.replicateNow(ctx, s)
+	}
+	return err
 }
 
 // open starts a Book with the Traits of the Secret's rotator.
@@ -144,6 +153,9 @@ func (k *Keeper) write(ctx context.Context, ref Ref, w newVersion) (WriteOutput,
 		if s.Deleted() {
 			return WriteOutput{}, ErrMarkedForDeletion
 		}
+		if s.IsReplica() {
+			return WriteOutput{}, errReplica
+		}
 		if w.keyID != nil {
 			keyID = *w.keyID
 		}
@@ -168,8 +180,14 @@ func (k *Keeper) write(ctx context.Context, ref Ref, w newVersion) (WriteOutput,
 				return err
 			}
 			out = WriteOutput{Secret: b.Secret, Version: w.token}
+			before := b.Stages[lockstep.Current]
 			if out.Stages, err = w.place(b, made); err != nil {
 				return err
+			}
+			if now := b.Stages[lockstep.Current]; now != before && now == w.token {
+				if err := k.holdAccounts(tx, b.Secret, w.value); err != nil {
+					return err
+				}
 			}
 			return b.Prune()
 		})
@@ -205,6 +223,33 @@ func (k *Keeper) accountOf(s *lockstep.Secret, value lockstep.Value) (lockstep.A
 	return k.sealer.AccountKey(names[0]), nil
 }
 
+// holdAccounts makes the Accounts of the new AWSCURRENT this Secret's, where
+// rotation is on: the value that a hand has put may be another Account's. One
+// that another Secret rotates is refused, as turning rotation on would be.
+func (k *Keeper) holdAccounts(tx store.Tx, s *lockstep.Secret, value lockstep.Value) error {
+	if !s.RotationEnabled() {
+		return nil
+	}
+	names, err := k.targets.AccountNames(s.Rotation.Rotator, value)
+	if err != nil || len(names) < 2 {
+		return nil // no Account can be told; the next Run says what is wrong
+	}
+	if err := tx.ReleaseAccounts(s.ID); err != nil {
+		return fmt.Errorf("release accounts: %w", err)
+	}
+	for _, name := range names[1:] {
+		err := tx.HoldAccount(k.sealer.AccountKey(name), s.ID)
+		if errors.Is(err, lockstep.ErrConflict) {
+			return lockstep.Refuse(lockstep.ErrState,
+				"You can't make this value AWSCURRENT because another secret rotates the account at the target that it names. Cancel one of the two rotations first.")
+		}
+		if err != nil {
+			return fmt.Errorf("hold account: %w", err)
+		}
+	}
+	return nil
+}
+
 // addVersion stores a new Version. It returns false if the same Version with
 // the same value was there.
 func (k *Keeper) addVersion(tx store.Tx, b *ledger.Book, v *lockstep.Version, value lockstep.Value) (bool, error) {
@@ -238,6 +283,9 @@ func placeStages(b *ledger.Book, id lockstep.VersionID, stages []lockstep.Stage,
 	}
 	if b.Stages[lockstep.Current] == "" && !slices.Contains(stages, lockstep.Current) {
 		stages = append(slices.Clone(stages), lockstep.Current)
+	}
+	if len(stages) > MaxStages {
+		return nil, lockstep.Refuse(lockstep.ErrLimit, "A version can have at most %d staging labels.", MaxStages)
 	}
 	for _, st := range stages {
 		switch st {

@@ -107,7 +107,10 @@ func (k *Keeper) Describe(ctx context.Context, ref Ref) (Description, error) {
 		if err != nil {
 			return err
 		}
-		d, err = describe(tx, s)
+		if d, err = describe(tx, s); err != nil {
+			return err
+		}
+		d.Replicas, err = statusOf(tx, s)
 		return err
 	})
 	return d, err
@@ -121,25 +124,42 @@ func describe(tx store.ReadTx, s *lockstep.Secret) (Description, error) {
 	return Description{Secret: s, Stages: stages}, nil
 }
 
-// List reads one page of Secrets with their labels.
-func (k *Keeper) List(ctx context.Context, q store.SecretQuery) ([]Description, error) {
-	var out []Description
+// listChunk is how many Secrets are read at a time when Keep selects among them.
+const listChunk = 500
+
+// List reads one page of Secrets that Keep accepts. Labels are read for the page
+// alone. Memory is bounded by the page, not by how many there are.
+func (k *Keeper) List(ctx context.Context, in ListInput) (Page, error) {
+	var page Page
 	err := k.store.View(ctx, func(tx store.ReadTx) error {
-		out = nil
-		secrets, err := tx.ListSecrets(q)
-		if err != nil {
-			return fmt.Errorf("list secrets: %w", err)
-		}
-		for _, s := range secrets {
-			d, err := describe(tx, s)
+		page = Page{}
+		q := in.Query
+		q.Limit++ // one more tells whether a page follows
+		for {
+			chunk, err := tx.ListSecrets(q)
 			if err != nil {
-				return err
+				return fmt.Errorf("list secrets: %w", err)
 			}
-			out = append(out, d)
+			for _, s := range chunk {
+				if in.Keep != nil && !in.Keep(s) {
+					continue
+				}
+				if page.More = len(page.Secrets) == in.Query.Limit; page.More {
+					return nil
+				}
+				d, err := describe(tx, s)
+				if err != nil {
+					return err
+				}
+				page.Secrets = append(page.Secrets, d)
+			}
+			if len(chunk) < q.Limit {
+				return nil
+			}
+			q.After, q.Limit = chunk[len(chunk)-1], listChunk
 		}
-		return nil
 	})
-	return out, err
+	return page, err
 }
 
 // ListVersions reads all Versions of a Secret, those without a label too.

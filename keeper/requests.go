@@ -70,6 +70,8 @@ type CreateInput struct {
 	Type        string
 	Tags        []lockstep.Tag
 	Value       lockstep.Value
+	// Replicas are to be made with it.
+	Replicas ReplicateInput
 }
 
 // PutInput is a new value.
@@ -130,6 +132,22 @@ type DeleteInput struct {
 type Description struct {
 	Secret *lockstep.Secret
 	Stages lockstep.Stages
+	// Replicas is how a primary's replicas are; not in lists.
+	Replicas []ReplicaStatus
+}
+
+// ListInput selects one page of Secrets.
+type ListInput struct {
+	// Query selects; its Limit is the size of the page and must be set.
+	Query store.SecretQuery
+	// Keep has the last word on each; nil accepts all.
+	Keep func(*lockstep.Secret) bool
+}
+
+// Page is one page of a list; More tells whether another follows.
+type Page struct {
+	Secrets []Description
+	More    bool
 }
 
 // VersionList is a Secret with all its Versions, oldest first.

@@ -49,7 +49,7 @@ func (b *Book) Close() error {
 	if err := b.tx.SaveSecret(b.Secret); err != nil {
 		return fmt.Errorf("save secret: %w", err)
 	}
-	return nil
+	return b.tellReplicas()
 }
 
 // saveStages writes the labels if they changed since they were last written.

@@ -122,14 +122,27 @@ func (s *Service) applyRotator(r *lockstep.Rotation, in RotateInput) error {
 	case r.RotatorARN != r.Rotator:
 		return lockstep.Refuse(lockstep.ErrDenied, "Secrets Manager cannot invoke the specified Lambda function. Ensure that the function policy grants access to the principal secretsmanager.amazonaws.com.")
 	}
-	return lockstep.Refuse(lockstep.ErrInvalid, "RotationLambdaARN names no rotator: %s.", err)
+	return lockstep.Refuse(lockstep.ErrUnknownRotator, "RotationLambdaARN names no rotator: %s.", err)
+}
+
+// schedule is the one that the input asks for, over the present one.
+func (in RotateInput) schedule(present lockstep.Schedule) (next lockstep.Schedule, given bool) {
+	switch {
+	case in.Schedule != nil:
+		return *in.Schedule, true
+	case in.Rules != nil:
+		next = present
+		next.Expression, next.AfterDays, next.Duration = in.Rules.Expression, in.Rules.AfterDays, in.Rules.Duration
+		return next, true
+	}
+	return next, false
 }
 
 func (s *Service) applySchedule(r *lockstep.Rotation, in RotateInput, secret *lockstep.Secret, now time.Time) error {
-	if in.Schedule == nil {
+	next, given := in.schedule(r.Schedule)
+	if !given {
 		return nil
 	}
-	next := *in.Schedule
 	next.Anchor = r.Schedule.Anchor
 	if next != r.Schedule || next.Anchor.IsZero() {
 		next.Anchor = now

@@ -28,7 +28,7 @@ func TestConfigureRefuses(t *testing.T) {
 	}{
 		"no such secret":       {"nobody", runs.RotateInput{RotatorARN: name("single")}, lockstep.ErrNotFound},
 		"no rotator":           {"db", runs.RotateInput{}, lockstep.ErrState},
-		"unknown rotator":      {"db", runs.RotateInput{RotatorARN: name("nothing")}, lockstep.ErrInvalid},
+		"unknown rotator":      {"db", runs.RotateInput{RotatorARN: name("nothing")}, lockstep.ErrUnknownRotator},
 		"unknown rotator ARN":  {"db", runs.RotateInput{RotatorARN: name("arn:aws:lambda:us-east-1:1:function:nothing")}, lockstep.ErrDenied},
 		"malformed schedule":   {"db", with("single", every("soon")), lockstep.ErrInvalid},
 		"too often":            {"db", with("single", every("10ms")), lockstep.ErrInvalid},

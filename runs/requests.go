@@ -15,6 +15,10 @@ type RotateInput struct {
 	// is the name.
 	RotatorARN *string
 	Schedule   *lockstep.Schedule
+	// Rules are AWS's RotationRules: as Schedule, but of a schedule that is set
+	// they replace expression, days and duration alone; its time zone, jitter
+	// and catch-up, of which AWS knows nothing, stay.
+	Rules      *lockstep.Schedule
 	Retirement *lockstep.Retirement
 	// TestOnly is RotateImmediately=false: the schedule is set, AWSCURRENT is
 	// tested, and nothing changes.

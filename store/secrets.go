@@ -51,6 +51,11 @@ type SecretQuery struct {
 	IncludeDeleted bool
 	// NamePrefix, if set, selects by the name's beginning, case-sensitively.
 	NamePrefix string
+	// Terms, if set, select by the index: for each element, a Secret must have
+	// a term in one of its ranges. However many Secrets there are, a page is
+	// found quickly if one of the elements is met by few, or all of them by
+	// many.
+	Terms [][]TermRange
 	// Limit is the page size; zero means 100.
 	Limit int
 }

@@ -51,6 +51,8 @@ const (
 	TopicOutbox Topic = "outbox"
 	// TopicRuns: a Run changed its state.
 	TopicRuns Topic = "runs"
+	// TopicReplicas: a Secret that has replicas was changed.
+	TopicReplicas Topic = "replicas"
 )
 
 // ReadTx reads one consistent snapshot.
@@ -65,6 +67,7 @@ type ReadTx interface {
 	IdentityReader
 	FigureReader
 	AuditReader
+	ReplicationReader
 }
 
 // Tx reads and writes in one transaction; it sees its own writes.
@@ -78,4 +81,5 @@ type Tx interface {
 	KeyWriter
 	IdentityWriter
 	AuditWriter
+	ReplicationWriter
 }

@@ -6,6 +6,7 @@ import (
 	"lockstep"
 	"lockstep/auth"
 	"lockstep/keeper"
+	"lockstep/store"
 )
 
 // Via tells whether the secrets service may use a key on behalf of its caller.
@@ -13,7 +14,11 @@ import (
 // context, as with AWS. The default key serves everyone who may reach the
 // secret. Errors: a Refusal of kind ErrDenied; those of sealing under the key.
 func (s *Service) Via(ctx context.Context, c auth.Caller, use keeper.KeyUse) error {
-	k, err := s.keys.Known(ctx, c.Owner(), use.Key)
+	owner := c.Owner()
+	if arn, ok := lockstep.ParseSecretARN(string(use.ARN)); ok {
+		owner = store.Owner{Account: arn.Account, Region: arn.Region} // a secret of another account is under a key of that one
+	}
+	k, err := s.keys.Known(ctx, owner, use.Key)
 	if err != nil {
 		return err // as the use of the key would end
 	}

@@ -67,7 +67,7 @@ func describeSecret(s *lockstep.Secret) description {
 type describeOutput struct {
 	description
 	VersionIDsToStages map[string][]string `json:"VersionIdsToStages,omitempty"`
-	ReplicationStatus  []lockstep.Replica  `json:"ReplicationStatus,omitempty"`
+	ReplicationStatus  []replicaStatus     `json:"ReplicationStatus,omitempty"`
 }
 
 func (s *Service) describe(ctx context.Context, r *request, in *describeInput) (any, error) {
@@ -75,7 +75,7 @@ func (s *Service) describe(ctx context.Context, r *request, in *describeInput) (
 	if err != nil {
 		return nil, err
 	}
-	return describeOutput{describeSecret(d.Secret), stagesByVersion(d.Stages), d.Secret.Replicas}, nil
+	return describeOutput{describeSecret(d.Secret), stagesByVersion(d.Stages), replicasOf(d)}, nil
 }
 
 func stagesByVersion(stages lockstep.Stages) map[string][]string {

@@ -4,10 +4,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"lockstep"
 	"lockstep/api/awsjson"
+	"lockstep/store"
 )
 
 // filter is one condition of a list, as the client writes it. Several filters
@@ -84,7 +86,7 @@ func conditions(filters []filter) []condition {
 		c := condition{key: *f.Key}
 		for _, v := range f.Values {
 			plain, negated := strings.CutPrefix(v, "!")
-			c.values = append(c.values, wantedValue{text: plain, words: words(plain), negated: negated})
+			c.values = append(c.values, wantedValue{text: plain, words: store.Words(plain), negated: negated})
 		}
 		out = append(out, c)
 	}
@@ -157,19 +159,103 @@ func anyTag(s *lockstep.Secret, meets func(lockstep.Tag) bool) bool {
 	return false
 }
 
-// namePrefix is a beginning that every matching name has, for the store to
-// search by; empty if the filters do not say.
+// wordwise tells whether every one of the wanted words begins some word of
+// the text. Nothing wanted matches nothing.
+func wordwise(text string, wanted []string) bool {
+	if len(wanted) == 0 {
+		return false
+	}
+	have := store.Words(text)
+	for _, w := range wanted {
+		if !anyPrefix(have, w) {
+			return false
+		}
+	}
+	return true
+}
+
+func anyPrefix(have []string, prefix string) bool {
+	for _, h := range have {
+		if strings.HasPrefix(h, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// hopeless tells whether nothing can meet the conditions, whatever there is.
+func hopeless(all []condition) bool {
+	return slices.ContainsFunc(all, func(c condition) bool { return c.key == filterOwningService })
+}
+
+// namePrefix is a beginning that every matching name has, for a list in the
+// order of names; empty if the filters do not say.
 func namePrefix(all []condition) string {
 	longest := ""
 	for _, c := range all {
-		if c.key != filterName || len(c.values) != 1 || c.values[0].negated {
-			continue
-		}
-		if len(c.values[0].text) > len(longest) {
+		if c.key == filterName && len(c.values) == 1 && !c.values[0].negated && len(c.values[0].text) > len(longest) {
 			longest = c.values[0].text
 		}
 	}
 	return longest
+}
+
+// termsOf are the conditions as far as the store's index can tell: what it
+// leaves out does not match. A filter that a negated value takes part in says
+// nothing, but for name and primary region, of which a Secret has one.
+func termsOf(all []condition) [][]store.TermRange {
+	var out [][]store.TermRange
+	for _, c := range all {
+		ranges := []store.TermRange{}
+		for _, v := range c.values {
+			some := rangesOf(c.key, v)
+			if some == nil {
+				ranges = nil
+				break
+			}
+			ranges = append(ranges, some...)
+		}
+		if ranges != nil {
+			out = append(out, ranges)
+		}
+	}
+	return out
+}
+
+// rangesOf is nil for what the index cannot tell.
+func rangesOf(key string, v wantedValue) []store.TermRange {
+	kind, single := store.TermKind(0), false
+	switch key {
+	case filterName:
+		kind, single = store.TermName, true
+	case filterPrimaryRegion:
+		kind, single = store.TermPrimary, true
+	case filterTagKey:
+		kind = store.TermTagKey
+	case filterTagValue:
+		kind = store.TermTagValue
+	case filterDescription, filterAll:
+		return rangesOfWords(v)
+	}
+	if v.negated && single {
+		return store.TermsWithout(kind, v.text)
+	}
+	if v.negated {
+		return nil
+	}
+	return []store.TermRange{store.TermsWith(kind, v.text)}
+}
+
+// rangesOfWords takes the longest word, which is likely met by the fewest.
+func rangesOfWords(v wantedValue) []store.TermRange {
+	switch {
+	case v.negated:
+		return nil
+	case len(v.words) == 0:
+		return []store.TermRange{} // it matches nothing
+	}
+	longest := slices.MaxFunc(v.words, func(a, b string) int { return len(a) - len(b) })
+	return []store.TermRange{store.TermsWith(store.TermWord, longest)}
 }
 
 // filterText spells the filters out, to bind page tokens to them.

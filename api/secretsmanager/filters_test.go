@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"lockstep"
+	"lockstep/store"
 )
 
 func TestWords(t *testing.T) {
@@ -28,7 +29,7 @@ func TestWords(t *testing.T) {
 		"a.b c-d":             {"a", "b", "c", "d"},
 		"lowerUPPERlowerCase": {"loweruppe", "rlower", "case"},
 	} {
-		if got := words(text); !slices.Equal(got, want) {
+		if got := store.Words(text); !slices.Equal(got, want) {
 			t.Errorf("%q: got %q, want %q", text, got, want)
 		}
 	}
@@ -48,7 +49,7 @@ func TestWordwise(t *testing.T) {
 		{"anything", "/", false},
 		{"anything", "", false},
 	} {
-		if got := wordwise(c.text, words(c.value)); got != c.want {
+		if got := wordwise(c.text, store.Words(c.value)); got != c.want {
 			t.Errorf("%q in %q: %v", c.value, c.text, got)
 		}
 	}
@@ -73,12 +74,28 @@ func TestNamePrefixIsSafe(t *testing.T) {
 	}
 }
 
+// indexed tells whether the store would find a Secret by the terms of these
+// conditions.
+func indexed(s *lockstep.Secret, all []condition) bool {
+	for _, ranges := range termsOf(all) {
+		met := slices.ContainsFunc(store.Terms(s), func(term string) bool {
+			return slices.ContainsFunc(ranges, func(r store.TermRange) bool { return term >= r.From && term < r.To })
+		})
+		if !met {
+			return false
+		}
+	}
+	return true
+}
+
 // FuzzFilters: a filter and its negation never both match the same one value,
 // and exactly one does where the attribute exists.
 func FuzzFilters(f *testing.F) {
 	f.Add("name", "prod/", "prod/db", "a description", "k", "v")
 	f.Add("all", "a secret", "x", "AppBeta", "k", "COMPANYthings")
 	f.Add("description", "!x", "x", "", "", "")
+	f.Add("tag-value", strings.Repeat("long", 30), "x", "", "k", strings.Repeat("long", 30)+"er")
+	f.Add("name", strings.Repeat("n", 101), strings.Repeat("n", 102), "", "k", "v")
 	f.Fuzz(func(t *testing.T, key, value, name, description, tagKey, tagValue string) {
 		value = strings.TrimLeft(value, "!")
 		s := &lockstep.Secret{Name: name, Description: description, Tags: []lockstep.Tag{{Key: tagKey, Value: tagValue}}}
@@ -94,7 +111,12 @@ func FuzzFilters(f *testing.F) {
 		if a && !strings.HasPrefix(s.Name, namePrefix(plain)) {
 			t.Fatal("the store would not have found what matches")
 		}
-		for _, w := range words(description) {
+		for _, c := range [][]condition{plain, negated} {
+			if matches(s, c) && !indexed(s, c) {
+				t.Fatalf("the store's index would not have found what %v matches", c)
+			}
+		}
+		for _, w := range store.Words(description) {
 			if w == "" || strings.ContainsAny(w, " ") {
 				t.Fatalf("word %q", w)
 			}

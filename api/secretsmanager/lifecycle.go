@@ -16,11 +16,6 @@ type tag struct {
 	Value *string `json:"Value"`
 }
 
-type replicaRegion struct {
-	Region   *string `json:"Region"`
-	KMSKeyID *string `json:"KmsKeyId"`
-}
-
 // secretOutput is the answer of the actions that tell only which Secret it
 // was.
 type secretOutput struct {
@@ -56,6 +51,7 @@ func (in *createInput) check() error {
 	c.text("type", in.Type, lengthType)
 	c.value(in.SecretString, in.SecretBinary)
 	c.tags(in.Tags)
+	c.replicas(in.AddReplicaRegions)
 	if err := c.Err(); err != nil {
 		return err
 	}
@@ -63,6 +59,11 @@ func (in *createInput) check() error {
 		return err
 	}
 	return tokenGiven(in.Token)
+}
+
+type createOutput struct {
+	writeOutput
+	ReplicationStatus []replicaStatus `json:"ReplicationStatus,omitempty"`
 }
 
 // writeOutput is the answer of the actions that may make a Version.
@@ -77,7 +78,16 @@ func (s *Service) create(ctx context.Context, r *request, in *createInput) (any,
 		return nil, err
 	}
 	if len(in.AddReplicaRegions) > 0 {
-		return nil, noReplication()
+		// To be made with replicas is to be made and replicated.
+		also := &request{Call: r.Call, keys: r.keys}
+		also.Action = "ReplicateSecretToRegions"
+		if err := s.mayOn(ctx, also, arnFor(r.Caller, *in.Name)); err != nil {
+			return nil, err
+		}
+	}
+	replicas, err := s.replicas(r.Caller.Region, in.AddReplicaRegions, in.ForceOverwrite)
+	if err != nil {
+		return nil, err
 	}
 	value, err := valueOf(in.SecretString, in.SecretBinary)
 	if err != nil {
@@ -90,13 +100,22 @@ func (s *Service) create(ctx context.Context, r *request, in *createInput) (any,
 	out, err := s.keeper.Create(ctx, keeper.CreateInput{
 		Owner: r.Caller.Owner(), Use: s.use(r), Name: *in.Name, Token: lockstep.VersionID(*in.Token),
 		Description: text(in.Description), KMSKeyID: text(keyOf(in.KMSKeyID)), Type: text(in.Type),
-		Tags: tags, Value: value,
+		Tags: tags, Value: value, Replicas: replicas,
 	})
 	if err != nil {
 		return nil, err
 	}
 	r.Caller.Trail.Touch(out.Secret.ARN, out.Version)
-	return writeOutput{secretOutput: named(out.Secret), VersionID: string(out.Version)}, nil
+	done := createOutput{writeOutput: writeOutput{secretOutput: named(out.Secret), VersionID: string(out.Version)}}
+	if len(out.Secret.Replicas) == 0 {
+		return done, nil
+	}
+	d, err := s.keeper.Describe(ctx, keeper.Ref{Owner: r.Caller.Owner(), ID: string(out.Secret.ARN)})
+	if err != nil {
+		return nil, err
+	}
+	done.ReplicationStatus = replicasOf(d)
+	return done, nil
 }
 
 type deleteInput struct {

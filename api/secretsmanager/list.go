@@ -3,6 +3,7 @@ package secretsmanager
 import (
 	"context"
 
+	"lockstep"
 	"lockstep/api/awsjson"
 	"lockstep/keeper"
 	"lockstep/store"
@@ -82,10 +83,6 @@ type search struct {
 	query   store.SecretQuery
 }
 
-// scanChunk is how many Secrets are read at a time when filters select among
-// them.
-const scanChunk = 500
-
 // find reads one page, and the token of the next if something follows.
 func (s *Service) find(ctx context.Context, r *request, q search) ([]keeper.Description, string, error) {
 	spelled, err := filterText(q.filters)
@@ -100,40 +97,18 @@ func (s *Service) find(ctx context.Context, r *request, q search) ([]keeper.Desc
 		}
 		q.query.After = last.secret(q.query.Sort)
 	}
-	found, more, err := s.scan(ctx, q)
-	if err != nil || !more {
-		return found, "", err
-	}
-	next, err := s.pages.seal(secretCursor(found[len(found)-1].Secret, q.query.Sort), scope)
-	return found, next, err
-}
-
-// scan reads Secrets until the page is full and one more is seen, or until
-// none is left.
-func (s *Service) scan(ctx context.Context, q search) (page []keeper.Description, more bool, err error) {
 	wanted := conditions(q.filters)
-	q.query.NamePrefix = namePrefix(wanted)
-	q.query.Limit = q.limit + 1
-	if len(wanted) > 0 {
-		q.query.Limit = scanChunk
+	if hopeless(wanted) {
+		return nil, "", nil
 	}
-	for {
-		chunk, err := s.keeper.List(ctx, q.query)
-		if err != nil {
-			return nil, false, err
-		}
-		for _, d := range chunk {
-			if !matches(d.Secret, wanted) {
-				continue
-			}
-			if len(page) == q.limit {
-				return page, true, nil
-			}
-			page = append(page, d)
-		}
-		if len(chunk) < q.query.Limit {
-			return page, false, nil
-		}
-		q.query.After = chunk[len(chunk)-1].Secret
+	q.query.Limit, q.query.Terms = q.limit, termsOf(wanted)
+	if q.query.Sort == store.SortName {
+		q.query.NamePrefix = namePrefix(wanted)
 	}
+	page, err := s.keeper.List(ctx, keeper.ListInput{Query: q.query, Keep: func(s *lockstep.Secret) bool { return matches(s, wanted) }})
+	if err != nil || !page.More {
+		return page.Secrets, "", err
+	}
+	next, err := s.pages.seal(secretCursor(page.Secrets[len(page.Secrets)-1].Secret, q.query.Sort), scope)
+	return page.Secrets, next, err
 }

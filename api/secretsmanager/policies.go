@@ -134,7 +134,10 @@ func (s *Service) validatePolicy(ctx context.Context, r *request, in *validatePo
 	if err := s.mayValidate(ctx, r, in.SecretID); err != nil {
 		return nil, err
 	}
-	if !json.Valid([]byte(*in.ResourcePolicy)) {
+	// What is no JSON object is no policy at all, as AWS has it; what is wrong
+	// inside of one is a finding.
+	var object map[string]json.RawMessage
+	if json.Unmarshal([]byte(*in.ResourcePolicy), &object) != nil || object == nil {
 		return nil, awsjson.Errorf(codeMalformedPolicy, "This resource policy contains invalid JSON.")
 	}
 	parsed, findings := policy.Validate(*in.ResourcePolicy, policy.ResourcePolicy)

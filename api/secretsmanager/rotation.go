@@ -106,7 +106,7 @@ func (r *rulesInput) schedule() *lockstep.Schedule {
 
 func (s *Service) rotate(ctx context.Context, r *request, in *rotateInput) (any, error) {
 	out, err := s.rotations.Rotate(ctx, s.ref(ctx, r, in.SecretID), runs.RotateInput{
-		Token: lockstep.VersionID(*in.Token), RotatorARN: in.RotatorARN, Schedule: in.Rules.schedule(),
+		Token: lockstep.VersionID(*in.Token), RotatorARN: in.RotatorARN, Rules: in.Rules.schedule(),
 		TestOnly: in.Immediately != nil && !*in.Immediately,
 	})
 	if err != nil {

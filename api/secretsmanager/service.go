@@ -7,8 +7,8 @@
 // (SerializationException), the limits of the fields (ValidationException),
 // names and tokens, and only then whether the Secret exists.
 //
-// Replication is not built; its three actions, and a creation that asks for
-// replicas, say so (InvalidRequestException).
+// A replica is answered for like any other Secret, but changed only where its
+// primary is; keeper refuses the rest.
 package secretsmanager
 
 import (
@@ -41,7 +41,7 @@ type Values interface {
 // Catalogue tells what there is, without values; keeper.Keeper does.
 type Catalogue interface {
 	Describe(ctx context.Context, ref keeper.Ref) (keeper.Description, error)
-	List(ctx context.Context, q store.SecretQuery) ([]keeper.Description, error)
+	List(ctx context.Context, in keeper.ListInput) (keeper.Page, error)
 	ListVersions(ctx context.Context, ref keeper.Ref) (keeper.VersionList, error)
 }
 
@@ -60,12 +60,20 @@ type Attributes interface {
 	DeletePolicy(ctx context.Context, ref keeper.Ref) (keeper.Description, error)
 }
 
+// Replicas makes and ends copies in other regions; keeper.Keeper does.
+type Replicas interface {
+	AddReplicas(ctx context.Context, ref keeper.Ref, in keeper.ReplicateInput) (keeper.Description, error)
+	RemoveReplicas(ctx context.Context, ref keeper.Ref, regions []lockstep.Region) (keeper.Description, error)
+	Promote(ctx context.Context, ref keeper.Ref) (keeper.Description, error)
+}
+
 // Keeper is all that the API needs of keeper.Keeper.
 type Keeper interface {
 	Values
 	Catalogue
 	Lifecycle
 	Attributes
+	Replicas
 }
 
 // Rotations starts and ends rotations; runs.Service does.
@@ -96,6 +104,8 @@ type Config struct {
 	Guard     Guard
 	// Keys says who may use which master key; nil: every caller every one.
 	Keys KeyGuard
+	// Regions are those served, where replicas can be; empty: none.
+	Regions []lockstep.Region
 	// PageKey protects NextToken. All nodes of an installation share it. Nil
 	// draws one, and tokens then end with the process.
 	PageKey []byte
@@ -109,6 +119,7 @@ type Service struct {
 	rotations Rotations
 	guard     Guard
 	keys      KeyGuard
+	regions   []lockstep.Region
 	pages     *pages
 	now       func() time.Time
 	actions   map[string]action
@@ -134,7 +145,7 @@ func New(c Config) (*Service, error) {
 	}
 	return &Service{
 		keeper: c.Keeper, rotations: c.Rotations, guard: c.Guard, keys: c.Keys,
-		pages: p, now: c.Now, actions: actions(),
+		regions: c.Regions, pages: p, now: c.Now, actions: actions(),
 	}, nil
 }
 
@@ -225,11 +236,16 @@ func (s *Service) ref(ctx context.Context, r *request, id *string) keeper.Ref {
 }
 
 func (s *Service) refFor(ctx context.Context, r *request, id, action string) keeper.Ref {
-	return keeper.Ref{Owner: r.Caller.Owner(), ID: id, Use: s.use(r), Allow: func(sec *lockstep.Secret) error {
-		return s.guard.Authorize(ctx, auth.Question{
+	return keeper.Ref{Owner: ownerFor(r.Caller, id), ID: id, Use: s.use(r), Allow: func(sec *lockstep.Secret) error {
+		err := s.guard.Authorize(ctx, auth.Question{
 			Caller: r.Caller, Action: TargetPrefix + ":" + action, Resource: string(sec.ARN), Secret: sec,
 			Named: arnFor(r.Caller, id), Keys: r.keys,
 		})
+		if err == nil && sec.Account != r.Caller.Account && sec.KMSKeyID == "" && needsKey(action) {
+			return lockstep.Refuse(lockstep.ErrState,
+				"You can't access a secret from a different AWS account if you encrypt the secret with the default KMS service key.")
+		}
+		return err
 	}}
 }
 
@@ -239,6 +255,21 @@ func (s *Service) use(r *request) func(context.Context, keeper.KeyUse) error {
 		return nil
 	}
 	return func(ctx context.Context, u keeper.KeyUse) error { return s.keys.Via(ctx, r.Caller, u) }
+}
+
+// ownerFor is whose Secret an id may name: an ARN can be another account's,
+// whose resource policy then decides. Regions are not crossed.
+func ownerFor(c auth.Caller, id string) store.Owner {
+	owner := c.Owner()
+	if arn, ok := lockstep.ParseSecretARN(id); ok {
+		owner.Account = arn.Account
+	}
+	return owner
+}
+
+// needsKey tells whether an action opens or seals a value.
+func needsKey(action string) bool {
+	return action == "GetSecretValue" || action == "PutSecretValue" || action == "UpdateSecret"
 }
 
 // mayOn asks about a resource that is no existing Secret.

@@ -89,7 +89,7 @@ SIGTERM drains and ends with exit code 0.`,
 	f.StringVar(&s.NATSCA, "nats-ca", "", "file with the authorities to trust there (default the system's)")
 	f.StringVar(&s.NATSClient, "nats-client-url", "", "where applications reach that cluster (default --nats-url)")
 	f.IntVar(&s.Replicas, "nats-replicas", 0, "servers that hold each stream (default 3 if --nats-url names three, else 1)")
-	f.StringVar(&s.Metrics, "metrics-listen", "", "address of /metrics, /healthz and /readyz, in clear and without login (default none)")
+	f.StringVar(&s.Metrics, "metrics-listen", "", "address of /metrics, /healthz and /readyz, in clear and without login; not served unless given")
 	f.StringVar(&s.OTLP, "otlp-endpoint", "", "send traces to this OpenTelemetry collector, http://HOST:4318 (default $OTEL_EXPORTER_OTLP_ENDPOINT, else nowhere)")
 	f.StringVar(&s.DrainDelay, "drain-delay", "0s", "at the end, how long /readyz says so before requests are refused")
 	f.StringVar(&s.Store, "store", "", "sqlite:PATH or postgres://… (default sqlite in the data directory)")
@@ -205,7 +205,8 @@ func serve(ctx context.Context, s settings, errOut io.Writer) error {
 	hard := harden.Process()
 	cfg.Logger.Info("memory", "coreDumpsOff", hard.NoCoreDumps, "locked", hard.Locked, "reason", hard.Why)
 	n, err := node.Start(ctx, cfg)
-	if errors.Is(err, lockstep.ErrInvalid) {
+	var mistake *node.ConfigError
+	if errors.As(err, &mistake) {
 		return &usageError{err}
 	}
 	if err != nil {

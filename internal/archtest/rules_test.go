@@ -84,7 +84,7 @@ func apart() []string { return []string{"scheduler", "workers", "api", "events"}
 func concrete() map[string][]string {
 	wiring := []string{"internal/node"}
 	return map[string][]string{
-		"store/sqlstore":    wiring,
+		"store/sqlstore":    {"internal/node", "bench"}, // bench fills one before a server starts
 		"hsm/file":          {"internal/node", "internal/rootkey"},
 		"hsm/pkcs11":        {"internal/rootkey"},
 		"rotators/postgres": wiring,

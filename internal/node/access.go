@@ -6,6 +6,7 @@ import (
 	"lockstep"
 	"lockstep/api"
 	"lockstep/api/kms"
+	"lockstep/api/sts"
 	"lockstep/auth"
 	"lockstep/auth/sigv4"
 	"lockstep/bus"
@@ -16,6 +17,7 @@ type access struct {
 	policies   *auth.Policies
 	directory  *auth.Directory
 	identities *auth.Identities
+	sessions   *auth.Sessions
 }
 
 func (n *Node) openAccess(context.Context) error {
@@ -23,11 +25,14 @@ func (n *Node) openAccess(context.Context) error {
 		return nil
 	}
 	policies := auth.NewPolicies(auth.PoliciesConfig{Store: n.store})
-	n.access = &access{
-		policies:  policies,
-		directory: auth.NewDirectory(auth.DirectoryConfig{Store: n.store, Sealer: n.keys, Policies: policies}),
+	sessions, err := auth.NewSessions(auth.SessionsConfig{Key: n.keys.Derive("sessions"), Policies: policies})
+	if err != nil {
+		return err
 	}
-	var err error
+	n.access = &access{
+		policies: policies, sessions: sessions,
+		directory: auth.NewDirectory(auth.DirectoryConfig{Store: n.store, Sealer: n.keys, Policies: policies, Sessions: sessions}),
+	}
 	n.access.identities, err = auth.NewIdentities(auth.IdentitiesConfig{Store: n.store, Sealer: n.keys, Changed: n.accessChanged})
 	return err
 }
@@ -81,7 +86,7 @@ func (n *Node) verifier() (*sigv4.Verifier[auth.Principal], error) {
 	}
 	return sigv4.New(sigv4.Config[auth.Principal]{
 		Keys:     n.access.directory,
-		Services: []string{"secretsmanager", kms.Scope, api.ScopeLockstep},
+		Services: []string{"secretsmanager", kms.Scope, sts.Scope, api.ScopeLockstep},
 		Regions:  regions,
 	})
 }

@@ -196,6 +196,15 @@ func isLoopback(address string) bool {
 	return strings.EqualFold(host, "localhost") || (ip != nil && ip.IsLoopback())
 }
 
+// ConfigError is a Config that cannot work: a mistake in how the server was
+// called, not a failure of what it runs on.
+type ConfigError struct{ Err error }
+
+func (e *ConfigError) Error() string { return e.Err.Error() }
+
+// Unwrap returns what is wrong; it is an ErrInvalid.
+func (e *ConfigError) Unwrap() error { return e.Err }
+
 func invalid(format string, args ...any) error {
 	return fmt.Errorf(format+": %w", append(args, lockstep.ErrInvalid)...)
 }

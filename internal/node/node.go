@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -77,6 +78,9 @@ type Node struct {
 	// tracer is nil unless somebody collects traces.
 	tracer *tracing.Tracer
 
+	// replicator keeps replicas up to date.
+	replicator *keeper.Replicator
+
 	unsubscribe func()
 	// keeping is the work on keys in the background.
 	keeping sync.WaitGroup
@@ -89,12 +93,12 @@ type Node struct {
 	served   chan error
 }
 
-// Start brings a node up. When it returns, the node serves. Errors: ErrInvalid
-// for a Config that cannot work, ErrBusy if another process uses the data
+// Start brings a node up. When it returns, the node serves. Errors: *ConfigError
+// (an ErrInvalid) for a Config that cannot work, ErrBusy if another process uses the data
 // directory or an address.
 func Start(ctx context.Context, cfg Config) (_ *Node, err error) {
 	if cfg, err = cfg.withDefaults(); err != nil {
-		return nil, err
+		return nil, &ConfigError{err}
 	}
 	n := &Node{cfg: cfg, log: cfg.Logger, registry: &rotators.Registry{}, served: make(chan error, 1)}
 	n.life, n.endLife = context.WithCancel(fault.Background(context.WithoutCancel(ctx)))
@@ -130,7 +134,7 @@ func (n *Node) URL() string {
 	if n.cfg.PlainHTTP {
 		scheme = "http"
 	}
-	return scheme + "://" + n.listener.Addr().String()
+	return scheme + "://" + reachable(n.listener.Addr().String())
 }
 
 // NATSURL is where subscribers connect.
@@ -138,7 +142,11 @@ func (n *Node) NATSURL() string {
 	if n.cfg.NATSClientURL != "" {
 		return n.cfg.NATSClientURL
 	}
-	return n.bus.ClientURL()
+	scheme, address, found := strings.Cut(n.bus.ClientURL(), "://")
+	if !found || n.cfg.NATSURL != "" {
+		return n.bus.ClientURL()
+	}
+	return scheme + "://" + reachable(address)
 }
 
 // CAFile is the authority that clients are given to trust; empty without the
@@ -156,6 +164,17 @@ func (n *Node) MonitorAddress() string {
 		return ""
 	}
 	return n.monitorAt.String()
+}
+
+// reachable is an address that a client on this machine can connect to, and
+// that the certificate is for: a server that listens on every address is on the
+// loopback one too.
+func reachable(address string) string {
+	at, err := netip.ParseAddrPort(address)
+	if err != nil || !at.Addr().IsUnspecified() {
+		return address
+	}
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), at.Port()).String()
 }
 
 // Done delivers the error that ended the HTTP server, if it ends by itself.
@@ -176,6 +195,9 @@ func (n *Node) stop() {
 	}
 	if n.pool != nil {
 		n.pool.Stop()
+	}
+	if n.replicator != nil {
+		n.replicator.Stop()
 	}
 	if n.queue != nil {
 		n.queue.Stop()
@@ -262,7 +284,7 @@ func (n *Node) path(name string) string { return filepath.Join(n.cfg.DataDir, na
 func (n *Node) hosts() []string {
 	var out []string
 	for _, address := range []string{n.cfg.Listen, n.cfg.NATSListen} {
-		if host, _, err := net.SplitHostPort(address); err == nil && host != "" && !strings.HasPrefix(host, "0.0.0.0") && host != "::" {
+		if host, _, err := net.SplitHostPort(address); err == nil && host != "" && host != "0.0.0.0" && host != "::" {
 			out = append(out, host)
 		}
 	}

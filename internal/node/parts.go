@@ -13,6 +13,7 @@ import (
 	"lockstep/api"
 	"lockstep/api/kms"
 	"lockstep/api/secretsmanager"
+	"lockstep/api/sts"
 	v1 "lockstep/api/v1"
 	"lockstep/auth"
 	"lockstep/bus"
@@ -37,6 +38,9 @@ func (n *Node) openStore(ctx context.Context) error {
 
 func (n *Node) tryStore(ctx context.Context) error {
 	s, err := sqlstore.Open(ctx, sqlstore.Config{DSN: n.cfg.Store, Logger: n.log.With("part", "store")})
+	if errors.Is(err, lockstep.ErrInvalid) {
+		return &ConfigError{fmt.Errorf("--store: %w", err)}
+	}
 	if err != nil {
 		return fmt.Errorf("open store: %w", err)
 	}
@@ -143,6 +147,8 @@ func (n *Node) startWorkers(ctx context.Context) error {
 		return err
 	}
 	n.pool.Start(fault.Worker(n.life))
+	n.replicator = keeper.NewReplicator(n.keeper, n.log.With("part", "replicator"))
+	n.replicator.Start(n.life)
 	return nil
 }
 
@@ -216,6 +222,7 @@ func (n *Node) handler() (http.Handler, error) {
 	}
 	secrets, err := secretsmanager.New(secretsmanager.Config{
 		Keeper: n.keeper, Rotations: n.runs, Guard: guard, Keys: masterKeys, PageKey: n.keys.Derive("page-tokens"),
+		Regions: n.cfg.Regions,
 	})
 	if err != nil {
 		return nil, err
@@ -232,8 +239,12 @@ func (n *Node) handler() (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	tokens, err := sts.New(sts.Config{Roles: n.access.identities, Sessions: n.access.sessions, Guard: guard})
+	if err != nil {
+		return nil, err
+	}
 	return api.New(api.Config{
-		Verifier: verifier,
+		Verifier: verifier, Query: api.QueryService{Scope: sts.Scope, Service: tokens},
 		Services: []api.AWSService{
 			{Prefix: secretsmanager.TargetPrefix, Scope: "secretsmanager", Service: secrets},
 			{Prefix: kms.TargetPrefix, Scope: kms.Scope, Service: masterKeys},

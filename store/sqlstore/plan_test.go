@@ -66,10 +66,14 @@ func planLine(r row) (string, error) {
 }
 
 // sqliteScans allows to read a partial index from its beginning, which holds
-// only what is asked for, or the newest of a table by its number.
+// only what is asked for, the newest of a table by its number, or a list that the
+// statement was given.
 func sqliteScans(line string) bool {
 	if strings.HasPrefix(line, "USE TEMP B-TREE FOR ORDER BY") {
 		return true
+	}
+	if strings.HasPrefix(line, "SCAN json_each VIRTUAL TABLE") {
+		return false
 	}
 	if !strings.HasPrefix(line, "SCAN ") || line == "SCAN CONSTANT ROW" || line == "SCAN events" || line == "SCAN extra" || line == "SCAN found" {
 		return false
@@ -152,6 +156,8 @@ func everything(t *tx) error {
 		t.SaveRun(r, &l), t.EndStep(lockstep.StepRecord{}), t.SavePlan(&store.Plan{ID: "p", Secret: s.ID}),
 		t.DeletePlansBefore(t.Now()), t.GuardSlot(l),
 		t.DelayJob(1, t.Now()), t.JobsSent([]int64{1}), t.DropJobs(s.ID, store.JobRun),
+		t.MarkReplication(s.ID), t.DelayReplication(store.ReplicationMark{Primary: s.ID}, t.Now()),
+		t.ReplicationDone(store.ReplicationMark{Primary: s.ID}),
 		t.EventsSent([]string{"event"}), t.EventsUnsent([]string{"event"}),
 	)
 	_, err = t.BreakSlot(lockstep.Slot{Secret: s.ID}, "w", time.Hour)
@@ -183,6 +189,14 @@ func everyRead(t *tx, s *lockstep.Secret) (errs []error) {
 			_, err = t.ListSecrets(store.SecretQuery{Owner: o, Sort: sort, After: after, IncludeDeleted: after == nil})
 			add(err)
 		}
+	}
+	with := []store.TermRange{store.TermsWith(store.TermName, "n")}
+	for _, sort := range []store.SecretSort{store.SortCreated, store.SortName} {
+		q := store.SecretQuery{Owner: o, Sort: sort, After: s, Limit: 1, Terms: [][]store.TermRange{with, with}}
+		_, err = t.ListSecrets(q)
+		add(err)
+		_, err = t.walk(q, walkFor)
+		add(err)
 	}
 	_, err = t.NextDue()
 	add(err)
@@ -240,6 +254,12 @@ func everyRead(t *tx, s *lockstep.Secret) (errs []error) {
 	_, err = t.Setting("x")
 	add(err)
 	_, err = t.Figures()
+	add(err)
+	_, err = t.Replication(s.ID)
+	add(err)
+	_, err = t.DueReplications(1)
+	add(err)
+	_, err = t.NextReplication()
 	add(err)
 	return append(errs, everyIdentity(t)...)
 }

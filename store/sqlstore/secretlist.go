@@ -1,7 +1,9 @@
 package sqlstore
 
 import (
+	"errors"
 	"fmt"
+	"strings"
 
 	"lockstep"
 	"lockstep/store"
@@ -20,36 +22,196 @@ var sortColumns = map[store.SecretSort]string{
 // endOfPrefix sorts behind whatever may follow a prefix in a name.
 const endOfPrefix = "\U0010ffff"
 
+// fewSecrets is how many may meet a condition on terms for it to lead the
+// search at once: so many can be sorted within milliseconds. Where more do, a
+// walk of walkFor Secrets in the order asked for most likely finds a page of
+// them sooner.
+const (
+	fewSecrets = 10000
+	walkFor    = 2000
+)
+
 // ListSecrets implements store.SecretReader. The text of the statement varies
-// only over the orders and filters, so that each form is prepared once.
+// only over the orders and the shape of the filters, so that each form is
+// prepared once.
 func (t *tx) ListSecrets(q store.SecretQuery) ([]*lockstep.Secret, error) {
-	column, ok := sortColumns[q.Sort]
-	if !ok {
+	if _, ok := sortColumns[q.Sort]; !ok {
 		return nil, fmt.Errorf("list secrets: unknown order %q: %w", q.Sort, lockstep.ErrInvalid)
 	}
 	if q.Limit <= 0 {
 		q.Limit = defaultSecretPage
 	}
-	where := ` WHERE account = $1 AND region = $2 AND NOT gone`
-	args := []any{q.Owner.Account, q.Owner.Region, q.Limit}
-	if !q.IncludeDeleted {
-		where += ` AND delete_at = 0`
+	leads, found, err := t.leader(q)
+	if err != nil || !found {
+		return nil, place("list secrets", err)
 	}
-	direction, after := "ASC", ">"
-	if q.Descending {
-		direction, after = "DESC", "<"
+	var list []*lockstep.Secret
+	switch {
+	case leads >= 0:
+		list, err = t.search(q, leads)
+	case len(q.Terms) == 0 || q.NamePrefix != "":
+		list, err = t.walk(q, 0)
+	default:
+		// Broad conditions: if they turn out to meet nothing that comes early in
+		// the order, the search has it, though it has to sort many.
+		if list, err = t.walk(q, walkFor); err == nil && len(list) < q.Limit {
+			list, err = t.search(q, 0)
+		}
 	}
-	if q.After != nil {
-		where += fmt.Sprintf(` AND (%s, id) %s ($%d, $%d)`, column, after, len(args)+1, len(args)+2)
-		args = append(args, sortKey(q.Sort, q.After), q.After.ID)
-	}
-	if q.NamePrefix != "" {
-		where += fmt.Sprintf(` AND name >= $%d AND name < $%d`, len(args)+1, len(args)+2)
-		args = append(args, q.NamePrefix, q.NamePrefix+endOfPrefix)
-	}
-	list, err := all(t.session, scanSecret, `SELECT `+secretColumns+` FROM secrets`+where+
-		fmt.Sprintf(` ORDER BY %[1]s %[2]s, id %[2]s LIMIT $3`, column, direction), args...)
 	return list, place("list secrets", err)
+}
+
+// leader is the condition on terms that the fewest Secrets meet, -1 if none is
+// met by few; found is false if one is met by none.
+func (t *tx) leader(q store.SecretQuery) (leads int, found bool, err error) {
+	leads = -1
+	fewest := fewSecrets
+	for i, ranges := range q.Terms {
+		n, err := t.countTerms(q.Owner, ranges)
+		if err != nil || n == 0 {
+			return -1, false, err
+		}
+		if n < fewest {
+			leads, fewest = i, n
+		}
+	}
+	return leads, true, nil
+}
+
+// countTerms counts up to fewSecrets.
+func (t *tx) countTerms(o store.Owner, ranges []store.TermRange) (int, error) {
+	total := 0
+	for _, r := range ranges {
+		n, err := one(t.session, value[int], `SELECT count(*) FROM (SELECT 1 FROM secret_terms
+			WHERE owner = $1 AND term >= $2 AND term < $3 LIMIT $4) AS extra`, ownerText(o), r.From, r.To, fewSecrets)
+		if err != nil {
+			return 0, err
+		}
+		total += n
+	}
+	return total, nil
+}
+
+// selection is the text of a statement as it grows, and its arguments.
+type selection struct {
+	where strings.Builder
+	args  []any
+}
+
+func (s *selection) arg(v any) string {
+	s.args = append(s.args, v)
+	return fmt.Sprintf("$%d", len(s.args))
+}
+
+// ranges is the condition that a term is in one of some ranges.
+func (s *selection) ranges(column string, ranges []store.TermRange) string {
+	var any []string
+	for _, r := range ranges {
+		any = append(any, column+" >= "+s.arg(r.From)+" AND "+column+" < "+s.arg(r.To))
+	}
+	return "(" + strings.Join(any, " OR ") + ")"
+}
+
+// terms adds the conditions on terms, but the one that leads already.
+func (s *selection) terms(q store.SecretQuery, id string, leads int) {
+	for i, ranges := range q.Terms {
+		if i != leads {
+			s.where.WriteString(` AND EXISTS (SELECT 1 FROM secret_terms u WHERE u.secret = ` + id + ` AND ` + s.ranges("u.term", ranges) + `)`)
+		}
+	}
+}
+
+// after adds the place where the page before ended.
+func (s *selection) after(q store.SecretQuery, column, id string) {
+	if q.After == nil {
+		return
+	}
+	than := ">"
+	if q.Descending {
+		than = "<"
+	}
+	s.where.WriteString(` AND (` + column + `, ` + id + `) ` + than + ` (` + s.arg(sortKey(q.Sort, q.After)) + `, ` + s.arg(q.After.ID) + `)`)
+}
+
+func direction(q store.SecretQuery) string {
+	if q.Descending {
+		return "DESC"
+	}
+	return "ASC"
+}
+
+// walk reads Secrets in the order asked for and looks at each, at most at so
+// many; 0 means all.
+func (t *tx) walk(q store.SecretQuery, most int) ([]*lockstep.Secret, error) {
+	column := sortColumns[q.Sort]
+	var s selection
+	s.where.WriteString(` WHERE account = ` + s.arg(q.Owner.Account) + ` AND region = ` + s.arg(q.Owner.Region) + ` AND NOT gone`)
+	if !q.IncludeDeleted {
+		s.where.WriteString(` AND delete_at = 0`)
+	}
+	s.after(q, column, "id")
+	if q.NamePrefix != "" {
+		s.where.WriteString(` AND name >= ` + s.arg(q.NamePrefix) + ` AND name < ` + s.arg(q.NamePrefix+endOfPrefix))
+	}
+	order := fmt.Sprintf(` ORDER BY %[1]s %[2]s, id %[2]s LIMIT `, column, direction(q))
+	from, id := `secrets`+s.where.String(), "secrets.id"
+	if most > 0 {
+		from, id = `(SELECT * FROM `+from+order+s.arg(most)+`) AS extra WHERE TRUE`, "extra.id"
+	}
+	s.where.Reset()
+	s.terms(q, id, -1)
+	return all(t.session, scanSecret, `SELECT `+secretColumns+` FROM `+from+s.where.String()+order+s.arg(q.Limit), s.args...)
+}
+
+// search reads the numbers of the Secrets that meet the leading condition, in
+// the order asked for, and then the Secrets. Some of those may be marked for
+// deletion, and a number comes twice if two terms meet: it goes on until the
+// page is full.
+func (t *tx) search(q store.SecretQuery, leads int) ([]*lockstep.Secret, error) {
+	var out []*lockstep.Secret
+	for {
+		ids, err := t.searchIDs(q, leads)
+		if err != nil {
+			return nil, err
+		}
+		var last *lockstep.Secret
+		for _, id := range ids {
+			if last != nil && last.ID == id {
+				continue
+			}
+			s, err := t.Secret(id)
+			if errors.Is(err, lockstep.ErrNotFound) {
+				continue
+			}
+			if err != nil {
+				return nil, err
+			}
+			last = s
+			if s.Gone || s.Deleted() && !q.IncludeDeleted || !strings.HasPrefix(s.Name, q.NamePrefix) {
+				continue
+			}
+			if out = append(out, s); len(out) == q.Limit {
+				return out, nil
+			}
+		}
+		if len(ids) < q.Limit || last == nil {
+			return out, nil
+		}
+		q.After = last
+	}
+}
+
+func (t *tx) searchIDs(q store.SecretQuery, leads int) ([]lockstep.SecretID, error) {
+	var s selection
+	s.where.WriteString(` WHERE t.owner = ` + s.arg(ownerText(q.Owner)) + ` AND ` + s.ranges("t.term", q.Terms[leads]))
+	from, column := ` FROM secret_terms t`, "t.created"
+	if q.Sort != store.SortCreated {
+		from, column = ` FROM secret_terms t JOIN secrets s ON s.id = t.secret`, "s."+sortColumns[q.Sort]
+	}
+	s.after(q, column, "t.secret")
+	s.terms(q, "t.secret", leads)
+	return all(t.session, value[lockstep.SecretID], `SELECT t.secret`+from+s.where.String()+
+		fmt.Sprintf(` ORDER BY %[1]s %[2]s, t.secret %[2]s LIMIT %[3]s`, column, direction(q), s.arg(q.Limit)), s.args...)
 }
 
 func sortKey(by store.SecretSort, s *lockstep.Secret) any {

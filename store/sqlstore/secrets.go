@@ -212,6 +212,9 @@ func (t *tx) InsertSecret(s *lockstep.Secret) error {
 		return place("insert secret "+s.Name, err)
 	}
 	s.ID = id
+	if err := t.addTerms(s); err != nil {
+		return place("index secret "+s.Name, err)
+	}
 	t.touchSchedule(s, args)
 	return nil
 }
@@ -266,6 +269,9 @@ func (t *tx) SaveSecret(s *lockstep.Secret) error {
 	}
 	if err := changed(t.session, lockstep.ErrNotFound, query, append(slices.Clip(set), s.ID)...); err != nil {
 		return place("save secret "+s.Name, err)
+	}
+	if err := t.indexTerms(s, before, args); err != nil {
+		return place("index secret "+s.Name, err)
 	}
 	t.touchSchedule(s, args)
 	return nil

@@ -8,7 +8,7 @@ import (
 )
 
 // topics lists every topic; the position is its bit in a topicSet.
-var topics = [...]store.Topic{store.TopicSchedule, store.TopicOutbox, store.TopicRuns}
+var topics = [...]store.Topic{store.TopicSchedule, store.TopicOutbox, store.TopicRuns, store.TopicReplicas}
 
 // topicSet is a set of topics.
 type topicSet uint8

@@ -30,6 +30,7 @@ func Run(t *testing.T, open Open) {
 	}{
 		{"secrets", secretTests},
 		{"lists", listTests},
+		{"replications", replicationTests},
 		{"versions", versionTests},
 		{"runs", runTests},
 		{"slots", slotTests},

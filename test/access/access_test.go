@@ -113,18 +113,26 @@ func code(t testing.TB, err error) string {
 func (r *rig) raw(key admin.NewAccessKey, action, name string) string {
 	r.Helper()
 	body := fmt.Sprintf(`{"SecretId":%[1]q,"Name":"%[1]s-new","SecretString":"v","ClientRequestToken":%q,"Tags":[],"TagKeys":["x"],
-		"VersionStage":"x","ResourcePolicy":%q,"RotationLambdaARN":"none"}`, name, token, document(
+		"VersionStage":"x","ResourcePolicy":%q,"RotationLambdaARN":"none",
+		"AddReplicaRegions":[{"Region":"eu-west-1"}],"RemoveReplicaRegions":["eu-west-1"]}`, name, token, document(
 		`{"Effect":"Allow","Principal":{"AWS":"`+account+`"},"Action":"secretsmanager:GetSecretValue","Resource":"*"}`))
 	if action == "BatchGetSecretValue" {
 		body = fmt.Sprintf(`{"SecretIdList":[%q]}`, name)
 	}
+	return r.signed(key, body, "secretsmanager", http.Header{
+		"X-Amz-Target": {"secretsmanager." + action}, "Content-Type": {"application/x-amz-json-1.1"},
+	})
+}
+
+// signed sends a request with exactly this body, signed for a service.
+func (r *rig) signed(key admin.NewAccessKey, body, service string, header http.Header) string {
+	r.Helper()
 	req, err := http.NewRequestWithContext(r.Context(), http.MethodPost, r.server.Endpoint+"/", strings.NewReader(body))
 	must(r, err)
-	req.Header.Set("X-Amz-Target", "secretsmanager."+action)
-	req.Header.Set("Content-Type", "application/x-amz-json-1.1")
+	req.Header = header
 	sum := sha256.Sum256([]byte(body))
 	must(r, v4.NewSigner().SignHTTP(r.Context(), aws.Credentials{AccessKeyID: key.ID, SecretAccessKey: key.Secret.Reveal()},
-		req, hex.EncodeToString(sum[:]), "secretsmanager", region, time.Now()))
+		req, hex.EncodeToString(sum[:]), service, region, time.Now()))
 	resp, err := r.http.Do(req)
 	must(r, err)
 	defer func() { _ = resp.Body.Close() }()

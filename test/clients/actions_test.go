@@ -81,8 +81,6 @@ func successes(r *rig) map[string]request {
 	}
 }
 
-const noReplicas = "Replication to other regions is not available on this server."
-
 // refusals are kept by action. RotateSecret and CancelRotateSecret succeed in
 // TestRotation.
 var refusals = map[string][]refusal{
@@ -105,7 +103,8 @@ var refusals = map[string][]refusal{
 		{"a reserved tag", do((*sm.Client).CreateSecret, sm.CreateSecretInput{Name: nosuch, Tags: []types.Tag{{Key: aws.String("aws:x"), Value: v}}}), invalidParameter, ""},
 		{"a key that is not there", do((*sm.Client).CreateSecret, sm.CreateSecretInput{Name: nosuch, SecretString: v, KmsKeyId: aws.String("alias/nosuch")}), encryptionFailed, ""},
 		{"a value over 65536 bytes", do((*sm.Client).CreateSecret, sm.CreateSecretInput{Name: nosuch, SecretString: long}), validation, ""},
-		{"replicas", do((*sm.Client).CreateSecret, sm.CreateSecretInput{Name: nosuch, AddReplicaRegions: []types.ReplicaRegionType{{Region: aws.String("eu-west-1")}}}), invalidRequest, noReplicas},
+		{"a replica in its own region", do((*sm.Client).CreateSecret, sm.CreateSecretInput{Name: nosuch, AddReplicaRegions: replicas(region)}), invalidParameter, "Invalid replica region."},
+		{"a replica in a region that is not served", do((*sm.Client).CreateSecret, sm.CreateSecretInput{Name: nosuch, AddReplicaRegions: replicas("eu-west-1")}), invalidParameter, "Invalid replica region. This server serves: us-east-1."},
 	},
 	"DeleteResourcePolicy": {
 		{"an unknown secret", do((*sm.Client).DeleteResourcePolicy, sm.DeleteResourcePolicyInput{SecretId: nosuch}), notFound, saysNoSecret},
@@ -168,11 +167,15 @@ var refusals = map[string][]refusal{
 	},
 	"RemoveRegionsFromReplication": {
 		{"an unknown secret", do((*sm.Client).RemoveRegionsFromReplication, sm.RemoveRegionsFromReplicationInput{SecretId: nosuch, RemoveReplicaRegions: []string{"eu-west-1"}}), notFound, saysNoSecret},
-		{"a secret, for want of replication", do((*sm.Client).RemoveRegionsFromReplication, sm.RemoveRegionsFromReplicationInput{SecretId: live, RemoveReplicaRegions: []string{"eu-west-1"}}), invalidRequest, noReplicas},
+		{"a marked secret", do((*sm.Client).RemoveRegionsFromReplication, sm.RemoveRegionsFromReplicationInput{SecretId: gone, RemoveReplicaRegions: []string{"eu-west-1"}}), invalidRequest, saysMarked},
+		{"no region name", do((*sm.Client).RemoveRegionsFromReplication, sm.RemoveRegionsFromReplicationInput{SecretId: live, RemoveReplicaRegions: []string{"Europe"}}), validation, ""},
+		{"no regions", do((*sm.Client).RemoveRegionsFromReplication, sm.RemoveRegionsFromReplicationInput{SecretId: live, RemoveReplicaRegions: []string{}}), validation, ""},
 	},
 	"ReplicateSecretToRegions": {
 		{"an unknown secret", do((*sm.Client).ReplicateSecretToRegions, sm.ReplicateSecretToRegionsInput{SecretId: nosuch, AddReplicaRegions: []types.ReplicaRegionType{{Region: aws.String("eu-west-1")}}}), notFound, saysNoSecret},
-		{"a secret, for want of replication", do((*sm.Client).ReplicateSecretToRegions, sm.ReplicateSecretToRegionsInput{SecretId: live, AddReplicaRegions: []types.ReplicaRegionType{{Region: aws.String("eu-west-1")}}}), invalidRequest, noReplicas},
+		{"its own region", do((*sm.Client).ReplicateSecretToRegions, sm.ReplicateSecretToRegionsInput{SecretId: live, AddReplicaRegions: replicas(region)}), invalidParameter, "Invalid replica region."},
+		{"no region name", do((*sm.Client).ReplicateSecretToRegions, sm.ReplicateSecretToRegionsInput{SecretId: live, AddReplicaRegions: replicas("Europe")}), validation, ""},
+		{"no regions", do((*sm.Client).ReplicateSecretToRegions, sm.ReplicateSecretToRegionsInput{SecretId: live, AddReplicaRegions: replicas()}), validation, ""},
 	},
 	"RestoreSecret": {
 		{"an unknown secret", do((*sm.Client).RestoreSecret, sm.RestoreSecretInput{SecretId: nosuch}), notFound, saysNoSecret},
@@ -188,7 +191,7 @@ var refusals = map[string][]refusal{
 	},
 	"StopReplicationToReplica": {
 		{"an unknown secret", do((*sm.Client).StopReplicationToReplica, sm.StopReplicationToReplicaInput{SecretId: nosuch}), notFound, saysNoSecret},
-		{"a secret, for want of replication", do((*sm.Client).StopReplicationToReplica, sm.StopReplicationToReplicaInput{SecretId: live}), invalidRequest, noReplicas},
+		{"a secret that is no replica", do((*sm.Client).StopReplicationToReplica, sm.StopReplicationToReplicaInput{SecretId: live}), invalidRequest, ""},
 	},
 	"TagResource": {
 		{"an unknown secret", do((*sm.Client).TagResource, sm.TagResourceInput{SecretId: nosuch, Tags: []types.Tag{{Key: v, Value: v}}}), notFound, saysNoSecret},
@@ -216,7 +219,17 @@ var refusals = map[string][]refusal{
 	"ValidateResourcePolicy": {
 		{"an unknown secret", do((*sm.Client).ValidateResourcePolicy, sm.ValidateResourcePolicyInput{SecretId: nosuch, ResourcePolicy: aws.String(narrowPolicy)}), notFound, saysNoSecret},
 		{"no JSON", do((*sm.Client).ValidateResourcePolicy, sm.ValidateResourcePolicyInput{ResourcePolicy: aws.String("{")}), malformedPolicy, ""},
+		{"no JSON object", do((*sm.Client).ValidateResourcePolicy, sm.ValidateResourcePolicyInput{ResourcePolicy: aws.String("[]")}), malformedPolicy, ""},
+		{"null", do((*sm.Client).ValidateResourcePolicy, sm.ValidateResourcePolicyInput{ResourcePolicy: aws.String("null")}), malformedPolicy, ""},
 	},
+}
+
+func replicas(regions ...string) []types.ReplicaRegionType {
+	all := make([]types.ReplicaRegionType, 0, len(regions))
+	for _, r := range regions {
+		all = append(all, types.ReplicaRegionType{Region: aws.String(r)})
+	}
+	return all
 }
 
 func by(key types.FilterNameStringType, values ...string) types.Filter {

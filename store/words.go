@@ -1,4 +1,4 @@
-package secretsmanager
+package store
 
 import (
 	"strings"
@@ -8,11 +8,11 @@ import (
 // separators are the characters of names that may part words.
 const separators = "/-_+=.@"
 
-// words splits a text as AWS's word-wise filters do: at spaces; at one kind of
+// Words splits a text as AWS's word-wise filters do: at spaces; at one kind of
 // separator (a text in which two kinds stand is left whole); and before an
 // upper-case letter that a lower-case one follows. "AppBeta" is App and Beta,
 // "COMPANY" one word. The words are in lower case, since case does not count.
-func words(text string) []string {
+func Words(text string) []string {
 	var out []string
 	for chunk := range strings.FieldsSeq(text) {
 		parts, split := bySeparator(chunk)
@@ -62,28 +62,4 @@ func byCase(s string) []string {
 		out = append(out, string(runes[start:]))
 	}
 	return out
-}
-
-// wordwise tells whether every one of the wanted words begins some word of
-// the text. Nothing wanted matches nothing.
-func wordwise(text string, wanted []string) bool {
-	if len(wanted) == 0 {
-		return false
-	}
-	have := words(text)
-	for _, w := range wanted {
-		if !anyPrefix(have, w) {
-			return false
-		}
-	}
-	return true
-}
-
-func anyPrefix(have []string, prefix string) bool {
-	for _, h := range have {
-		if strings.HasPrefix(h, prefix) {
-			return true
-		}
-	}
-	return false
 }
