@@ -297,6 +297,11 @@ func (h *Handler) admin(x *exchange, r *http.Request) {
 	if err == nil {
 		return
 	}
+	if x.status != 0 {
+		// The answer has begun: only cutting it off tells the client.
+		h.config.Log.ErrorContext(r.Context(), "answer cut off", "requestId", x.id, "action", x.action, "error", err)
+		panic(http.ErrAbortHandler)
+	}
 	told := v1.Internal()
 	var refused *sigv4.Error
 	switch {

@@ -25,6 +25,7 @@ import (
 
 	"lockstep"
 	"lockstep/api"
+	kmsapi "lockstep/api/kms"
 	"lockstep/api/secretsmanager"
 	"lockstep/api/v1"
 	"lockstep/auth"
@@ -129,16 +130,18 @@ func start(t *testing.T) *rig {
 	must(t, err)
 	verifier, err := sigv4.New(sigv4.Config[auth.Principal]{
 		Keys:     directory,
-		Services: []string{"secretsmanager", api.ScopeLockstep}, Regions: []string{region, "eu-west-1"},
+		Services: []string{"secretsmanager", kmsapi.Scope, api.ScopeLockstep}, Regions: []string{region, "eu-west-1"},
 	})
 	must(t, err)
+	masterKeys, err := kmsapi.New(kmsapi.Config{Keys: ks, Guard: auth.NewGuard(nil)})
+	must(t, err)
 	secrets, err := secretsmanager.New(secretsmanager.Config{
-		Keeper: kp, Rotations: rs, Guard: auth.NewGuard(nil), PageKey: ks.Derive("page tokens"),
+		Keeper: kp, Rotations: rs, Guard: auth.NewGuard(nil), Keys: masterKeys, PageKey: ks.Derive("page tokens"),
 		Regions: []lockstep.Region{region, "eu-west-1"},
 	})
 	must(t, err)
 	admin, err := v1.New(v1.Config{
-		Secrets: kp, History: rs, Rotations: rs, Hands: rs, Dead: noDead{}, Schedules: rs, Batches: rs, Changes: st, Guard: auth.NewGuard(nil), Identities: identities, Home: region,
+		Secrets: kp, History: rs, Rotations: rs, Hands: rs, Dead: noDead{}, Schedules: rs, Batches: rs, Changes: st, Guard: auth.NewGuard(nil), Identities: identities, Keys: ks, Backups: noBackups{}, Home: region,
 		Status: v1.Status{Version: "test", Regions: []string{region, "eu-west-1"}, NATSURL: "tls://127.0.0.1:7422"},
 	})
 	must(t, err)
@@ -146,7 +149,10 @@ func start(t *testing.T) *rig {
 	recorded := &memory{}
 	handler, err := api.New(api.Config{
 		Verifier: verifier, Admin: admin, Log: logger, Audit: recorded,
-		Services: []api.AWSService{{Prefix: secretsmanager.TargetPrefix, Scope: "secretsmanager", Service: secrets}},
+		Services: []api.AWSService{
+			{Prefix: secretsmanager.TargetPrefix, Scope: "secretsmanager", Service: secrets},
+			{Prefix: kmsapi.TargetPrefix, Scope: kmsapi.Scope, Service: masterKeys},
+		},
 	})
 	must(t, err)
 	server := httptest.NewUnstartedServer(nil)
@@ -156,6 +162,14 @@ func start(t *testing.T) *rig {
 	r := &rig{t: t, url: server.URL, creds: creds, store: st, keys: ks, runs: rs, log: log, audit: recorded}
 	r.client = r.clientFor(region)
 	return r
+}
+
+// noBackups stands where a node writes backups; test/keys has the real one.
+type noBackups struct{}
+
+func (noBackups) Backup(_ context.Context, out io.Writer, _, _ []byte) error {
+	_, err := io.WriteString(out, `"a backup"`)
+	return err
 }
 
 func (r *rig) clientFor(region string) *sm.Client {

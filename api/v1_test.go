@@ -322,6 +322,31 @@ func TestV1(t *testing.T) {
 			t.Error("invariants are broken")
 		}
 	})
+	t.Run("keys", func(t *testing.T) {
+		var root struct {
+			ID        string
+			Remaining int
+		}
+		a.call("GET", "/v1/root-key", "", 200, &root)
+		if !strings.HasPrefix(root.ID, "file-") || root.Remaining != 0 {
+			t.Errorf("%+v", root)
+		}
+		a.call("PUT", "/v1/root-key", `{"line":"file:/nowhere"}`, 400, nil) // this server cannot open others
+		a.call("PUT", "/v1/root-key", `{}`, 400, nil)
+		var use struct{ Secrets, DataKeys, Stale int }
+		a.call("GET", "/v1/key-use?key=alias/aws/secretsmanager", "", 200, &use)
+		if use.Secrets == 0 || use.DataKeys == 0 || use.Stale != 0 {
+			t.Errorf("%+v", use)
+		}
+		a.call("GET", "/v1/key-use?key=alias/none", "", 404, nil)
+		a.call("GET", "/v1/key-use", "", 400, nil)
+	})
+	t.Run("backup", func(t *testing.T) {
+		a.call("POST", "/v1/backup", `{"key":"c2hvcnQ="}`, 400, nil)
+		if got := a.v1("POST", "/v1/backup", "{}"); got.status != 200 || got.body != `"a backup"` {
+			t.Errorf("%+v", got)
+		}
+	})
 	t.Run("identities", func(t *testing.T) { identities(t, a) })
 	a.call("GET", "/v1/openapi.json", "", 200, nil)
 	for path, operations := range a.doc.Paths {

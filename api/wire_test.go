@@ -73,7 +73,7 @@ func TestBadBodies(t *testing.T) {
 	})
 	t.Run("unknown action, unknown service, none", func(t *testing.T) {
 		wantError(t, r.raw("StealSecret", `{}`), "UnknownOperationException", "")
-		for _, target := range []string{"TrentService.Encrypt", "secretsmanager", ""} {
+		for _, target := range []string{"DynamoDB_20120810.PutItem", "secretsmanager", ""} {
 			wantError(t, r.send("POST", "/", "secretsmanager", `{}`, http.Header{"X-Amz-Target": {target}}), "UnknownOperationException", "")
 		}
 	})

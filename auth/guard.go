@@ -37,8 +37,19 @@ type Question struct {
 	// Secret is the one that Resource names, for its tags and its policy; nil
 	// if there is none or it does not exist.
 	Secret *lockstep.Secret
+	// Keyed is the master key that Resource names; nil if there is none.
+	Keyed *MasterKey
 	// Keys are the condition keys that the request itself gives.
 	Keys []Key
+}
+
+// MasterKey is what of a master key decides who may use it.
+type MasterKey struct {
+	Account lockstep.AccountID
+	// Policy is the key policy. It must allow whatever is done, if only by
+	// naming the account's root user, which lets identity policies decide.
+	Policy string
+	Tags   []lockstep.Tag
 }
 
 // Guard answers whether a caller may do something. The zero value is ready, but
@@ -79,6 +90,13 @@ func (g Guard) decide(q Question) error {
 		}
 		set.Resource = parsed
 	}
+	if q.Keyed != nil {
+		parsed, err := g.documents.read(q.Keyed.Policy, policy.ResourcePolicy)
+		if err != nil {
+			return fmt.Errorf("read the key policy of %s: %w", q.Resource, err)
+		}
+		set.Resource, set.Rule = parsed, policy.ResourceMustAllow
+	}
 	decision := policy.Evaluate(g.request(q), set)
 	if decision.Allowed() {
 		return nil
@@ -90,16 +108,23 @@ func (g Guard) decide(q Question) error {
 }
 
 // LocksOut tells whether the caller could not do what the question says if p
-// were the Secret's policy and its own policies allowed everything; and which
+// were the policy of the Secret or the master key, and its own policies allowed everything; and which
 // statement of p is in the way.
 func (g Guard) LocksOut(q Question, p *policy.Policy) (policy.StatementRef, bool) {
-	decision, locked := p.LocksOut(g.request(q), policy.ResourceAdds)
+	rule := policy.ResourceAdds
+	if q.Keyed != nil {
+		rule = policy.ResourceMustAllow
+	}
+	decision, locked := p.LocksOut(g.request(q), rule)
 	return decision.Statement, locked
 }
 
 // plainlyOwn: nothing but a resource policy of its own account binds a root
 // user.
 func plainlyOwn(q Question) bool {
+	if q.Keyed != nil {
+		return false // a key policy may leave even the root user out
+	}
 	if q.Secret != nil {
 		return q.Secret.Account == q.Caller.Account && q.Secret.ResourcePolicy == ""
 	}
@@ -111,6 +136,10 @@ func (g Guard) request(q Question) policy.Request {
 	if q.Secret != nil {
 		r.ResourceAccount = string(q.Secret.Account)
 		setSecret(&r.Context, q.Secret)
+	}
+	if q.Keyed != nil {
+		r.ResourceAccount = string(q.Keyed.Account)
+		setTags(&r.Context, "aws:ResourceTag/", q.Keyed.Tags)
 	}
 	set := func(name, value string) {
 		if value != "" {

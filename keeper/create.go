@@ -42,6 +42,9 @@ func (k *Keeper) create(ctx context.Context, in CreateInput) (WriteOutput, error
 	if err != nil {
 		return WriteOutput{}, err
 	}
+	if err := (Ref{Use: in.Use}).use(ctx, KeyUse{Action: UseToSeal, Key: in.KMSKeyID, ARN: arn, Version: in.Token}); err != nil {
+		return WriteOutput{}, err
+	}
 	sealed, err := k.seal(ctx, in.Owner, in.KMSKeyID, in.Value, arn, in.Token)
 	if err != nil {
 		return WriteOutput{}, err

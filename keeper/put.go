@@ -43,6 +43,9 @@ func (k *Keeper) updateFields(ctx context.Context, ref Ref, in UpdateInput) (Wri
 	var out WriteOutput
 	if in.KMSKeyID != nil {
 		seen, err := k.Describe(ctx, ref)
+		if err == nil {
+			err = ref.use(ctx, KeyUse{Action: UseToSeal, Key: *in.KMSKeyID, ARN: seen.Secret.ARN})
+		}
 		if err == nil && !seen.Secret.Deleted() {
 			err = k.sealer.CanSeal(ctx, ownerOf(seen.Secret), *in.KMSKeyID)
 		}
@@ -155,6 +158,9 @@ func (k *Keeper) write(ctx context.Context, ref Ref, w newVersion) (WriteOutput,
 		}
 		if w.keyID != nil {
 			keyID = *w.keyID
+		}
+		if err := ref.use(ctx, KeyUse{Action: UseToSeal, Key: keyID, ARN: s.ARN, Version: w.token}); err != nil {
+			return WriteOutput{}, err
 		}
 		sealed, err := k.seal(ctx, ownerOf(s), keyID, w.value, s.ARN, w.token)
 		if err != nil {

@@ -36,6 +36,9 @@ func (k *Keeper) Get(ctx context.Context, ref Ref, in GetInput) (GetOutput, erro
 	if err != nil {
 		return GetOutput{}, err
 	}
+	if err := ref.use(ctx, KeyUse{Action: UseToOpen, Key: v.Sealed.KeyID, ARN: s.ARN, Version: v.ID}); err != nil {
+		return GetOutput{}, err
+	}
 	value, err := k.sealer.Open(ctx, v.Sealed, binding(s.ARN, v.ID))
 	if err != nil {
 		return GetOutput{}, fmt.Errorf("open version %s of %s: %w", v.ID, s.Name, err)

@@ -1,6 +1,7 @@
 package keeper
 
 import (
+	"context"
 	"time"
 
 	"lockstep"
@@ -17,6 +18,37 @@ type Ref struct {
 	// is read from it or written; nil allows all. Its error is returned as it
 	// is.
 	Allow func(*lockstep.Secret) error
+	// Use is asked before a value is opened or sealed under a master key,
+	// outside of any transaction; nil allows all. Its error is returned as it is.
+	Use func(context.Context, KeyUse) error
+}
+
+// KeyUse is what a call is about to do with a master key.
+type KeyUse struct {
+	// Action is UseToOpen or UseToSeal.
+	Action KeyAction
+	// Key is the key's id, or the reference that the Secret has; empty means the
+	// default key.
+	Key string
+	// ARN and Version are the value's place. Version may be empty.
+	ARN     lockstep.ARN
+	Version lockstep.VersionID
+}
+
+// KeyAction is one of AWS's actions on keys.
+type KeyAction string
+
+// The actions.
+const (
+	UseToOpen KeyAction = "Decrypt"
+	UseToSeal KeyAction = "GenerateDataKey"
+)
+
+func (r Ref) use(ctx context.Context, u KeyUse) error {
+	if r.Use == nil {
+		return nil
+	}
+	return r.Use(ctx, u)
 }
 
 func (r Ref) ask(s *lockstep.Secret) error {
@@ -28,7 +60,9 @@ func (r Ref) ask(s *lockstep.Secret) error {
 
 // CreateInput is a new Secret. Value may be zero: a Secret without a Version.
 type CreateInput struct {
-	Owner       store.Owner
+	Owner store.Owner
+	// Use is Ref's.
+	Use         func(context.Context, KeyUse) error
 	Name        string
 	Token       lockstep.VersionID
 	Description string

@@ -8,7 +8,14 @@
 // opens. A master key that was unwrapped stays in memory, so that a read does
 // not cost a trip to the HSM, but its state is read again from the store once
 // it is older than [Config].CacheFor, so that a key that was disabled stops
-// reads and writes soon.
+// reads and writes soon; and it is unwrapped again before it is older than
+// [Config].HoldFor. While the root key is away, reads therefore go on for that
+// time, and then fail.
+//
+// Two things move keys in the background, in small batches that a crash does
+// not harm ([Service.Maintain]): after a rotation of a master key, its data keys
+// are wrapped anew under its new version; after a change of the root key, the
+// master keys are.
 //
 // The key of the digests is a master key like the others, the installation's
 // own: the same machinery makes it once, wraps it, and can re-wrap it.
@@ -43,9 +50,18 @@ type RootKey interface {
 type Config struct {
 	Store store.Store
 	Root  RootKey
+	// RootLine is how Root is named for Roots to open; empty leaves what the
+	// store knows.
+	RootLine string
+	// Roots opens other root keys; nil: there is no moving to another one.
+	Roots Opener
 	// CacheFor is how long an unwrapped master key may be used before its
 	// state is read again; zero means 3 seconds.
 	CacheFor time.Duration
+	// HoldFor is how long an unwrapped master key may be used before the root
+	// key must unwrap it again; zero means 15 minutes. From half of that time on
+	// it is tried, so that the time bounds how long the root key may be away.
+	HoldFor time.Duration
 	// Now is the clock of the cache; nil means time.Now.
 	Now func() time.Time
 }
@@ -53,23 +69,14 @@ type Config struct {
 // Service seals and opens values. It is safe for concurrent use.
 type Service struct {
 	store    store.Store
-	root     RootKey
+	roots    roots
 	cacheFor time.Duration
+	holdFor  time.Duration
 	now      func() time.Time
 	digest   []byte
 
 	mu    sync.Mutex
 	cache map[string]*masterKey
-}
-
-// masterKey is a master key with its material in clear.
-type masterKey struct {
-	id       string
-	owner    store.Owner
-	current  int
-	versions map[int][]byte
-	checked  time.Time
-	state    string
 }
 
 // Binding is the place that a ciphertext belongs to.
@@ -81,7 +88,6 @@ type Binding struct {
 const (
 	purposeSecrets = "secrets"
 	purposeDigests = "digests"
-	stateEnabled   = "Enabled"
 )
 
 // installation owns what belongs to no tenant.
@@ -97,25 +103,34 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 	if cfg.CacheFor == 0 {
 		cfg.CacheFor = 3 * time.Second
 	}
+	if cfg.HoldFor == 0 {
+		cfg.HoldFor = 15 * time.Minute
+	}
 	s := &Service{
-		store: cfg.Store, root: cfg.Root, cacheFor: cfg.CacheFor, now: cfg.Now,
+		store: cfg.Store, cacheFor: cfg.CacheFor, holdFor: cfg.HoldFor, now: cfg.Now,
 		cache: make(map[string]*masterKey),
+	}
+	if err := s.openRoots(ctx, cfg); err != nil {
+		return nil, errors.Join(err, s.Close())
 	}
 	row, err := s.defaultKey(ctx, installation, purposeDigests)
 	if err != nil {
-		return nil, fmt.Errorf("read digest key: %w", err)
+		return nil, errors.Join(fmt.Errorf("read digest key: %w", err), s.Close())
 	}
 	mk, err := s.unwrap(ctx, row)
 	if err != nil {
-		return nil, fmt.Errorf("open digest key (is this the root key that the store was made with?): %w", err)
+		err = fmt.Errorf("open digest key (is this the root key that the store was made with?): %w", err)
+		return nil, errors.Join(err, s.Close())
 	}
+	s.remember(mk.id, mk)
 	// The first version for ever: with another, no stored digest would match.
-	s.digest = mk.versions[1]
+	s.digest = mk.versions[1].material
 	return s, nil
 }
 
 // Seal encrypts a value under a new data key, wrapped by the master key that
-// keyID names (empty: the owner's default key, made on first use).
+// keyID names: an id, an ARN, an alias or an alias's ARN (empty: the owner's
+// default key, made on first use).
 // Errors: ErrNotFound for a key that is unknown or another owner's, ErrState
 // for one that is not enabled, ErrSealed if the root key is away.
 func (s *Service) Seal(ctx context.Context, owner store.Owner, keyID string, v lockstep.Value, to Binding) (*lockstep.Sealed, error) {
@@ -133,7 +148,7 @@ func (s *Service) Seal(ctx context.Context, owner store.Owner, keyID string, v l
 	if err != nil {
 		return nil, fmt.Errorf("seal value: %w", err)
 	}
-	wrapped, err := seal(mk.versions[mk.current], dataKey, dataKeyAAD(mk.id, to))
+	wrapped, err := seal(mk.versions[mk.current].material, dataKey, dataKeyAAD(mk.id, to))
 	if err != nil {
 		return nil, fmt.Errorf("wrap data key: %w", err)
 	}
@@ -157,9 +172,9 @@ func (s *Service) Open(ctx context.Context, sealed *lockstep.Sealed, to Binding)
 	if err != nil {
 		return lockstep.Value{}, err
 	}
-	material, ok := mk.versions[sealed.KeyVersion]
-	if !ok {
-		return lockstep.Value{}, fmt.Errorf("master key %s has no version %d: %w", mk.id, sealed.KeyVersion, lockstep.ErrDecrypt)
+	material, err := mk.version(sealed.KeyVersion)
+	if err != nil {
+		return lockstep.Value{}, err
 	}
 	dataKey, err := open(material, sealed.WrappedKey, dataKeyAAD(mk.id, to))
 	if err != nil {
@@ -212,6 +227,23 @@ func randomKey() ([]byte, error) {
 		return nil, fmt.Errorf("draw key: %w", err)
 	}
 	return k, nil
+}
+
+// Ready tells whether reads go on: whether the installation's own key can be
+// used, be it that the root key answers or that it was away only lately.
+// Errors: ErrSealed; those of the store.
+func (s *Service) Ready(ctx context.Context) error {
+	row, err := s.defaultKey(ctx, installation, purposeDigests)
+	if err != nil {
+		return err
+	}
+	mk, err := s.unwrap(ctx, row)
+	if err != nil {
+		return err
+	}
+	mk.checked = s.now()
+	s.remember(mk.id, mk)
+	return nil
 }
 
 // Initialised tells whether anything was ever sealed in a store, so that its

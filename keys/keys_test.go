@@ -101,7 +101,7 @@ func sealOne(t *testing.T, k *keys.Service, v lockstep.Value) *lockstep.Sealed {
 }
 
 // setState changes the state of a master key in the store.
-func setState(t *testing.T, s store.Store, id, state string) {
+func setState(t *testing.T, s store.Store, id string, state store.KeyState) {
 	t.Helper()
 	err := s.Update(t.Context(), func(tx store.Tx) error {
 		k, err := tx.MasterKey(id)
@@ -264,8 +264,8 @@ func TestInitialised(t *testing.T) {
 // TestDisabledKeyStops disables a key behind the Service's back, as another
 // node would: within CacheFor neither reads nor writes go on.
 func TestDisabledKeyStops(t *testing.T) {
-	for _, state := range []string{"Disabled", "PendingDeletion"} {
-		t.Run(state, func(t *testing.T) {
+	for _, state := range []store.KeyState{store.KeyDisabled, store.KeyPendingDeletion} {
+		t.Run(string(state), func(t *testing.T) {
 			s, root, c := sqlite(t), newRoot(t), &clock{}
 			k := newTimed(t, s, root, c.now)
 			sealed := sealOne(t, k, lockstep.StringValue(clearText))
@@ -293,7 +293,7 @@ func TestDisabledKeyStops(t *testing.T) {
 			setState(t, s, sealed.KeyID, state)
 			c.pass(3*time.Second + 1)
 			check("after CacheFor", lockstep.ErrState)
-			setState(t, s, sealed.KeyID, "Enabled")
+			setState(t, s, sealed.KeyID, store.KeyEnabled)
 			c.pass(3*time.Second + 1)
 			check("enabled again", nil)
 		})

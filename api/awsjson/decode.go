@@ -15,8 +15,8 @@ import (
 const MaxDepth = 32
 
 // Decode reads a request body into the struct that into points to. Its fields
-// may be strings, booleans, int64, []byte (base64 on the wire), structs, and
-// pointers to and slices of these; names are those of the json tags, matched
+// may be strings, booleans, int64, []byte (base64 on the wire), structs,
+// pointers to and slices of these, and map[string]string; names are those of the json tags, matched
 // exactly. null counts as absent. An empty body is an empty object.
 //
 // Every error is an *Error with the code SerializationException.
@@ -167,6 +167,9 @@ func (d *decoder) value(dst reflect.Value) error {
 
 func (d *decoder) composite(open json.Delim, dst reflect.Value) error {
 	if open == '{' {
+		if dst.IsValid() && dst.Type() == textMap {
+			return d.texts(dst)
+		}
 		if dst.IsValid() && dst.Kind() != reflect.Struct {
 			return unreadable("Start of structure or map found where not expected.")
 		}
@@ -176,6 +179,37 @@ func (d *decoder) composite(open json.Delim, dst reflect.Value) error {
 		return unreadable("Start of list found where not expected.")
 	}
 	return d.list(dst)
+}
+
+// textMap is the one kind of map that requests have.
+var textMap = reflect.TypeFor[map[string]string]()
+
+// texts reads the members of a map of strings whose brace is already taken.
+func (d *decoder) texts(dst reflect.Value) error {
+	if err := d.enter(); err != nil {
+		return err
+	}
+	out := make(map[string]string)
+	for d.tokens.More() {
+		name, err := d.next()
+		if err != nil {
+			return err
+		}
+		key, _ := name.(string) // JSON has no other names
+		if _, twice := out[key]; twice {
+			return unreadable("A name stands twice in a map.")
+		}
+		var item *string
+		if err := d.value(reflect.ValueOf(&item).Elem()); err != nil {
+			return err
+		}
+		if item == nil {
+			return unreadable("A map holds a null value.")
+		}
+		out[key] = *item
+	}
+	dst.Set(reflect.ValueOf(out))
+	return d.leave()
 }
 
 func (d *decoder) list(dst reflect.Value) error {
@@ -243,7 +277,7 @@ func kindName(dst reflect.Value) string {
 		return "a Boolean"
 	case reflect.Int64:
 		return "an Integer"
-	case reflect.Struct:
+	case reflect.Struct, reflect.Map:
 		return "a structure"
 	case reflect.Slice:
 		if isBlob(dst) {

@@ -98,7 +98,7 @@ func (s *Service) create(ctx context.Context, r *request, in *createInput) (any,
 		return nil, err
 	}
 	out, err := s.keeper.Create(ctx, keeper.CreateInput{
-		Owner: r.Caller.Owner(), Name: *in.Name, Token: lockstep.VersionID(*in.Token),
+		Owner: r.Caller.Owner(), Use: s.use(r), Name: *in.Name, Token: lockstep.VersionID(*in.Token),
 		Description: text(in.Description), KMSKeyID: text(keyOf(in.KMSKeyID)), Type: text(in.Type),
 		Tags: tags, Value: value, Replicas: replicas,
 	})

@@ -90,12 +90,20 @@ type Guard interface {
 	LocksOut(q auth.Question, p *policy.Policy) (policy.StatementRef, bool)
 }
 
+// KeyGuard says whether a caller may use a master key through this service;
+// kms.Service does.
+type KeyGuard interface {
+	Via(ctx context.Context, caller auth.Caller, use keeper.KeyUse) error
+}
+
 // Config is what a Service needs.
 type Config struct {
 	// Keeper, Rotations and Guard are required.
 	Keeper    Keeper
 	Rotations Rotations
 	Guard     Guard
+	// Keys says who may use which master key; nil: every caller every one.
+	Keys KeyGuard
 	// Regions are those served, where replicas can be; empty: none.
 	Regions []lockstep.Region
 	// PageKey protects NextToken. All nodes of an installation share it. Nil
@@ -110,6 +118,7 @@ type Service struct {
 	keeper    Keeper
 	rotations Rotations
 	guard     Guard
+	keys      KeyGuard
 	regions   []lockstep.Region
 	pages     *pages
 	now       func() time.Time
@@ -135,7 +144,7 @@ func New(c Config) (*Service, error) {
 		return nil, err
 	}
 	return &Service{
-		keeper: c.Keeper, rotations: c.Rotations, guard: c.Guard,
+		keeper: c.Keeper, rotations: c.Rotations, guard: c.Guard, keys: c.Keys,
 		regions: c.Regions, pages: p, now: c.Now, actions: actions(),
 	}, nil
 }
@@ -227,7 +236,7 @@ func (s *Service) ref(ctx context.Context, r *request, id *string) keeper.Ref {
 }
 
 func (s *Service) refFor(ctx context.Context, r *request, id, action string) keeper.Ref {
-	return keeper.Ref{Owner: ownerFor(r.Caller, id), ID: id, Allow: func(sec *lockstep.Secret) error {
+	return keeper.Ref{Owner: ownerFor(r.Caller, id), ID: id, Use: s.use(r), Allow: func(sec *lockstep.Secret) error {
 		err := s.guard.Authorize(ctx, auth.Question{
 			Caller: r.Caller, Action: TargetPrefix + ":" + action, Resource: string(sec.ARN), Secret: sec,
 			Named: arnFor(r.Caller, id), Keys: r.keys,
@@ -238,6 +247,14 @@ func (s *Service) refFor(ctx context.Context, r *request, id, action string) kee
 		}
 		return err
 	}}
+}
+
+// use is the question whether the caller may use a master key.
+func (s *Service) use(r *request) func(context.Context, keeper.KeyUse) error {
+	if s.keys == nil {
+		return nil
+	}
+	return func(ctx context.Context, u keeper.KeyUse) error { return s.keys.Via(ctx, r.Caller, u) }
 }
 
 // ownerFor is whose Secret an id may name: an ARN can be another account's,

@@ -143,6 +143,10 @@ type Config struct {
 	Guard     Guard
 	// Identities manages who there is.
 	Identities Identities
+	// Keys tells of the root key and the master keys.
+	Keys Keys
+	// Backups writes them.
+	Backups Backups
 	// Home is the region whose default master key seals access keys.
 	Home   lockstep.Region
 	Status Status
@@ -157,7 +161,7 @@ type API struct {
 // New makes an API. Errors: ErrInvalid if a required field is missing.
 func New(c Config) (*API, error) {
 	if c.Secrets == nil || c.History == nil || c.Rotations == nil || c.Hands == nil || c.Dead == nil || c.Schedules == nil || c.Batches == nil || c.Changes == nil || c.Guard == nil ||
-		c.Identities == nil || c.Home == "" {
+		c.Identities == nil || c.Keys == nil || c.Backups == nil || c.Home == "" {
 		return nil, fmt.Errorf("v1 config: everything but Status is required: %w", lockstep.ErrInvalid)
 	}
 	return &API{config: c, routes: routes()}, nil
@@ -173,7 +177,7 @@ type route struct {
 }
 
 func routes() []route {
-	return slices.Concat(ownRoutes(), handRoutes(), scheduleRoutes(), batchRoutes(), identityRoutes())
+	return slices.Concat(ownRoutes(), handRoutes(), scheduleRoutes(), batchRoutes(), identityRoutes(), keyRoutes(), backupRoutes())
 }
 
 func ownRoutes() []route {
@@ -216,12 +220,21 @@ func (a *API) Serve(w http.ResponseWriter, r *http.Request, caller auth.Caller) 
 	if err != nil {
 		return c.action, answer(a.veil(r.Context(), c, err))
 	}
+	if flow, ok := out.(streamed); ok {
+		return c.action, flow.send(w)
+	}
 	body, err := json.Marshal(out)
 	if err != nil {
 		return c.action, fmt.Errorf("marshal the answer: %w", err)
 	}
 	send(w, rt.status, body)
 	return c.action, nil
+}
+
+// streamed is an answer that is not JSON and may be large. An error before the
+// first byte is answered as any; one after it cuts the answer off.
+type streamed interface {
+	send(w http.ResponseWriter) error
 }
 
 func (a *API) find(r *http.Request) (route, string, error) {
@@ -347,6 +360,7 @@ func answer(err error) error {
 		{lockstep.ErrState, http.StatusConflict, "State"},
 		{lockstep.ErrInvalid, http.StatusBadRequest, "Invalid"},
 		{lockstep.ErrUnknownRotator, http.StatusBadRequest, "UnknownRotator"},
+		{lockstep.ErrSealed, http.StatusServiceUnavailable, "Sealed"},
 	} {
 		if !errors.Is(err, row.kind) {
 			continue

@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"lockstep"
+	"lockstep/internal/harden"
 	"lockstep/internal/node"
 	"lockstep/runs"
 )
@@ -27,7 +28,6 @@ type settings struct {
 	Roles       []string `yaml:"roles"`
 	NodeName    string   `yaml:"node-name"`
 	DataDir     string   `yaml:"data-dir"`
-	RootKey     string   `yaml:"root-key"`
 	CADir       string   `yaml:"ca-dir"`
 	Listen      string   `yaml:"listen"`
 	HTTP        bool     `yaml:"http"`
@@ -41,6 +41,8 @@ type settings struct {
 	OTLP        string   `yaml:"otlp-endpoint"`
 	DrainDelay  string   `yaml:"drain-delay"`
 	Store       string   `yaml:"store"`
+	RootKey     string   `yaml:"root-key"`
+	RootAway    string   `yaml:"root-key-away"`
 	MinInterval string   `yaml:"min-interval"`
 	Regions     []string `yaml:"regions"`
 	Account     string   `yaml:"account"`
@@ -82,7 +84,6 @@ SIGTERM drains and ends with exit code 0.`,
 	f := cmd.Flags()
 	f.StringSliceVar(&s.Roles, "roles", []string{"api", "scheduler", "worker", "relay"}, "parts of the work that this process takes on; the rest is left to others on the same store and NATS")
 	f.StringVar(&s.NodeName, "node-name", "", "name among the nodes on one store (default made of host and data directory)")
-	f.StringVar(&s.RootKey, "root-key", "", "file of the root key (default root.key in the data directory)")
 	f.StringVar(&s.CADir, "ca-dir", "", "directory of the certificate authority (default the data directory)")
 	f.StringVar(&s.Listen, "listen", "127.0.0.1:7400", "address of the API")
 	f.BoolVar(&s.HTTP, "http", false, "serve plain HTTP (loopback addresses only)")
@@ -96,6 +97,8 @@ SIGTERM drains and ends with exit code 0.`,
 	f.StringVar(&s.OTLP, "otlp-endpoint", "", "send traces to this OpenTelemetry collector, http://HOST:4318 (default $OTEL_EXPORTER_OTLP_ENDPOINT, else nowhere)")
 	f.StringVar(&s.DrainDelay, "drain-delay", "0s", "at the end, how long /readyz says so before requests are refused")
 	f.StringVar(&s.Store, "store", "", "sqlite:PATH or postgres://… (default sqlite in the data directory)")
+	f.StringVar(&s.RootKey, "root-key", "", "file:PATH or pkcs11:token=…;object=…?module-path=…&pin-source=… (default what the store was last used with, else root.key in the data directory)")
+	f.StringVar(&s.RootAway, "root-key-away", "15m", "how long reads go on while the root key cannot be reached")
 	f.StringVar(&s.MinInterval, "min-interval", "1m", "shortest interval between two rotations of a secret")
 	f.StringSliceVar(&s.Regions, "regions", []string{"us-east-1"}, "regions served; the first is home")
 	f.StringVar(&s.Account, "account", "000000000000", "account that owns everything")
@@ -157,6 +160,10 @@ func (s *settings) config(errOut io.Writer) (node.Config, error) {
 	if err != nil {
 		return node.Config{}, usagef("--min-interval %q: a duration such as 1m or 5s", s.MinInterval)
 	}
+	rootAway, err := time.ParseDuration(s.RootAway)
+	if err != nil {
+		return node.Config{}, usagef("--root-key-away %q: a duration such as 15m", s.RootAway)
+	}
 	lease, err := time.ParseDuration(s.Lease)
 	if err != nil {
 		return node.Config{}, usagef("--lease %q: a duration such as 10s", s.Lease)
@@ -171,8 +178,9 @@ func (s *settings) config(errOut io.Writer) (node.Config, error) {
 		NATSListen: s.NATSListen, NATSURL: s.NATSURL, NATSLogin: s.NATSLogin, NATSCA: s.NATSCA,
 		NATSClientURL: s.NATSClient, NATSReplicas: s.Replicas,
 		Store: s.Store, MinInterval: minInterval, Account: lockstep.AccountID(s.Account), Workers: s.Workers,
-		Limits: runs.Limits{Total: s.MaxRuns, PerTarget: s.PerTarget, PerRotator: s.PerRotator},
-		Lease:  lease, Version: version, Logger: slog.New(handler),
+		RootKeyAway: rootAway,
+		Limits:      runs.Limits{Total: s.MaxRuns, PerTarget: s.PerTarget, PerRotator: s.PerRotator},
+		Lease:       lease, Version: version, Logger: slog.New(handler),
 	}
 	for _, r := range s.Roles {
 		cfg.Roles = append(cfg.Roles, node.Role(r))
@@ -202,6 +210,8 @@ func serve(ctx context.Context, s settings, errOut io.Writer) error {
 	if err != nil {
 		return err
 	}
+	hard := harden.Process()
+	cfg.Logger.Info("memory", "coreDumpsOff", hard.NoCoreDumps, "locked", hard.Locked, "reason", hard.Why)
 	n, err := node.Start(ctx, cfg)
 	var mistake *node.ConfigError
 	if errors.As(err, &mistake) {

@@ -167,6 +167,7 @@ func (e environment) exports() string {
 		{"AWS_REGION", e.Region},
 		{"AWS_DEFAULT_REGION", e.Region},
 		{"AWS_ENDPOINT_URL_SECRETS_MANAGER", e.Endpoint},
+		{"AWS_ENDPOINT_URL_KMS", e.Endpoint},
 		{"AWS_ENDPOINT_URL_STS", e.Endpoint},
 		{"AWS_CA_BUNDLE", e.CAFile},
 		{"NODE_EXTRA_CA_CERTS", e.CAFile}, // Node.js does not look at AWS_CA_BUNDLE

@@ -26,6 +26,7 @@ func rules() []rule {
 
 		// Values and the engine's memory.
 		{folder: "keys", may: []string{"store"}},
+		{folder: "backup"},
 		{folder: "ledger", may: []string{"store", "schedule"}},
 		{folder: "keeper", may: []string{"store", "keys", "ledger"}},
 		{folder: "runs", may: []string{"store", "schedule", "keeper", "ledger"}},
@@ -41,7 +42,7 @@ func rules() []rule {
 		{folder: "auth/sigv4"},
 		{folder: "auth/policy"},
 		{folder: "audit", may: []string{"hsm"}},
-		{folder: "api", may: []string{"audit", "auth", "keeper", "password", "runs", "schedule", "store"}},
+		{folder: "api", may: []string{"audit", "auth", "keeper", "keys", "password", "runs", "schedule", "store"}},
 
 		// What applications import: nothing of the server.
 		{folder: "client", may: []string{"auth/sigv4"}},
@@ -54,6 +55,9 @@ func rules() []rule {
 		// Servers and certificates of our own, for the demo, tests and node.
 		{folder: "internal/localca"},
 		{folder: "internal/clusterfiles", may: []string{"internal/localca"}},
+		{folder: "internal/rootkey", may: []string{"hsm"}},
+		{folder: "internal/softhsm"},
+		{folder: "internal/harden"},
 		{folder: "internal/pgserver"},
 		{folder: "internal/pgtest", may: []string{"internal/pgserver"}},
 
@@ -81,8 +85,8 @@ func concrete() map[string][]string {
 	wiring := []string{"internal/node"}
 	return map[string][]string{
 		"store/sqlstore":    {"internal/node", "bench"}, // bench fills one before a server starts
-		"hsm/file":          wiring,
-		"hsm/pkcs11":        wiring,
+		"hsm/file":          {"internal/node", "internal/rootkey"},
+		"hsm/pkcs11":        {"internal/rootkey"},
 		"rotators/postgres": wiring,
 	}
 }

@@ -5,6 +5,7 @@ import (
 
 	"lockstep"
 	"lockstep/api"
+	"lockstep/api/kms"
 	"lockstep/api/sts"
 	"lockstep/auth"
 	"lockstep/auth/sigv4"
@@ -85,7 +86,7 @@ func (n *Node) verifier() (*sigv4.Verifier[auth.Principal], error) {
 	}
 	return sigv4.New(sigv4.Config[auth.Principal]{
 		Keys:     n.access.directory,
-		Services: []string{"secretsmanager", sts.Scope, api.ScopeLockstep},
+		Services: []string{"secretsmanager", kms.Scope, sts.Scope, api.ScopeLockstep},
 		Regions:  regions,
 	})
 }

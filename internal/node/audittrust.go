@@ -12,16 +12,14 @@ import (
 
 	"lockstep"
 	"lockstep/audit"
-	"lockstep/hsm/file"
 	"lockstep/keys"
 	"lockstep/store"
 	"lockstep/store/sqlstore"
 )
 
 // AuditTrust reads what audit logs are held against from the store of a
-// Config, and the key of the macs if the root key is a file in its data
-// directory that opens. The server may be running. keyless says why the key of
-// the macs is missing; nil if it is there.
+// Config, and the key of the macs if its root key can be opened. The server may
+// be running. keyless says why the key of the macs is missing; nil if it is there.
 // Errors: lockstep.ErrNotFound if there is no store.
 func AuditTrust(ctx context.Context, cfg Config) (trust audit.Trust, keyless error, err error) {
 	if cfg.Store == "" {
@@ -92,16 +90,21 @@ func macKey(ctx context.Context, s store.Store, cfg Config) (key []byte, err err
 	if !used {
 		return nil, fmt.Errorf("the store was never used: %w", lockstep.ErrNotFound)
 	}
-	n := Node{cfg: cfg}
-	root, err := file.Open(file.Config{Path: n.rootKeyPath()})
+	n := Node{cfg: cfg, store: s}
+	spec, err := n.rootSpec(ctx)
+	if err != nil {
+		return nil, err
+	}
+	root, err := spec.Open(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, root.Close()) }()
-	service, err := keys.New(ctx, keys.Config{Store: s, Root: root})
+	service, err := keys.New(ctx, keys.Config{Store: s, Root: root, Roots: opener{}})
 	if err != nil {
 		return nil, err
 	}
+	defer func() { err = errors.Join(err, service.Close()) }()
 	return service.Derive(auditMAC), nil
 }
 

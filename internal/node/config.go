@@ -27,8 +27,9 @@ type Config struct {
 	// DataDir holds what the node keeps for itself (mode 0700). Required if
 	// NeedsDataDir.
 	DataDir string
-	// RootKey is the file of the root key; default root.key in DataDir. Nodes
-	// that share a store share the key.
+	// RootKey names the root key, as internal/rootkey reads it; default what the
+	// store was last used with, else root.key in DataDir. Nodes that share a
+	// store need the same one.
 	RootKey string
 	// CADir holds the certificate authority; default DataDir. API nodes that
 	// share a store share it.
@@ -62,6 +63,9 @@ type Config struct {
 	DrainDelay time.Duration
 	// Store is "sqlite:PATH" or "postgres://…"; default sqlite in DataDir.
 	Store string
+	// RootKeyAway is how long master keys may be used while the root key cannot
+	// be reached; default 15 minutes.
+	RootKeyAway time.Duration
 	// MinInterval is the shortest interval of a schedule; default one minute.
 	MinInterval time.Duration
 	// Regions are those served; the first is home. Default us-east-1.
@@ -104,6 +108,7 @@ func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.NATSListen, "127.0.0.1:7422")
 	setDefault(&c.Store, "sqlite:"+filepath.Join(c.DataDir, "lockstep.db"))
 	setDefault(&c.Account, "000000000000")
+	setDefault(&c.RootKeyAway, 15*time.Minute)
 	setDefault(&c.MinInterval, time.Minute)
 	setDefault(&c.Workers, 16)
 	setDefault(&c.Lease, 10*time.Second)
@@ -137,6 +142,9 @@ func (c Config) check() error {
 	}
 	if c.MinInterval < 100*time.Millisecond {
 		return invalid("--min-interval %s: at least 100ms", c.MinInterval)
+	}
+	if c.RootKeyAway < time.Second || c.RootKeyAway > 24*time.Hour {
+		return invalid("--root-key-away %s: from 1s to 24h", c.RootKeyAway)
 	}
 	if c.Lease < time.Second || c.Lease > 10*time.Minute {
 		return invalid("--lease %s: from 1s to 10m", c.Lease)

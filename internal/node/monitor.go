@@ -24,8 +24,8 @@ func (n *Node) checks() []check {
 		_, _, err := n.runs.NextDue(ctx)
 		return err
 	}}}
-	if n.root != nil {
-		list = append(list, check{"root key", n.root.Health})
+	if n.keys != nil {
+		list = append(list, check{"root key", n.keys.Ready})
 	}
 	if n.audit.log != nil {
 		list = append(list, check{"audit log", func(context.Context) error { return n.audit.log.Ready() }})

@@ -36,6 +36,7 @@ import (
 	"lockstep/runs"
 	"lockstep/scheduler"
 	"lockstep/store"
+	"lockstep/store/sqlstore"
 	"lockstep/workers"
 )
 
@@ -49,6 +50,7 @@ type Node struct {
 	lock *os.File
 
 	store    store.Store
+	database *sqlstore.Store // what store is, for backups
 	root     hsm.Key
 	keys     *keys.Service
 	registry *rotators.Registry
@@ -80,6 +82,8 @@ type Node struct {
 	replicator *keeper.Replicator
 
 	unsubscribe func()
+	// keeping is the work on keys in the background.
+	keeping sync.WaitGroup
 	// life bounds the work in the background. It does not end with the context
 	// of Start, which a signal cancels: work in hand is drained by Stop.
 	life    context.Context
@@ -110,7 +114,7 @@ func Start(ctx context.Context, cfg Config) (_ *Node, err error) {
 	}
 	steps := []func(context.Context) error{
 		n.observe, n.openStore, n.openKeys, n.openAudit, n.openAccess, n.buildEngine, n.bootstrap, n.openCA,
-		n.startBus, n.forwardAudit, n.startWork, n.serve, n.monitor,
+		n.startBus, n.forwardAudit, n.startWork, n.startKeeping, n.serve, n.monitor,
 	}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {
@@ -202,6 +206,7 @@ func (n *Node) stop() {
 		n.relay.Stop()
 	}
 	n.endLife()
+	n.keeping.Wait()
 	if n.watched != nil {
 		_ = n.watched.Close() // to the end, it said that the node drains
 	}
@@ -235,6 +240,9 @@ func (n *Node) closeAll() {
 	}
 	if n.store != nil {
 		errs = append(errs, n.store.Close())
+	}
+	if n.keys != nil {
+		errs = append(errs, n.keys.Close())
 	}
 	if n.root != nil {
 		errs = append(errs, n.root.Close())

@@ -11,16 +11,15 @@ import (
 
 	"lockstep"
 	"lockstep/api"
+	"lockstep/api/kms"
 	"lockstep/api/secretsmanager"
 	"lockstep/api/sts"
 	v1 "lockstep/api/v1"
 	"lockstep/auth"
 	"lockstep/bus"
 	"lockstep/events"
-	"lockstep/hsm/file"
 	"lockstep/internal/fault"
 	"lockstep/keeper"
-	"lockstep/keys"
 	"lockstep/rotators/postgres"
 	"lockstep/runs"
 	"lockstep/scheduler"
@@ -42,37 +41,8 @@ func (n *Node) tryStore(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("open store: %w", err)
 	}
-	n.store = n.metrics.Store(fault.Store(s))
+	n.database, n.store = s, n.metrics.Store(fault.Store(s))
 	return nil
-}
-
-// openKeys opens the root key, or makes one if nothing was ever sealed here.
-func (n *Node) openKeys(ctx context.Context) error {
-	if !n.cfg.opensValues() {
-		return nil
-	}
-	cfg := file.Config{Path: n.rootKeyPath()}
-	root, err := file.Open(cfg)
-	if errors.Is(err, lockstep.ErrNotFound) {
-		used, usedErr := keys.Initialised(ctx, n.store)
-		switch {
-		case usedErr != nil:
-			return usedErr
-		case used:
-			return fmt.Errorf("the root key %s is missing, but the store has values that were sealed under it; put the key file back from your backup: %w", cfg.Path, err)
-		}
-		if root, err = file.Create(cfg); errors.Is(err, lockstep.ErrExists) {
-			root, err = file.Open(cfg) // another node was faster
-		}
-	}
-	if err != nil {
-		return fmt.Errorf("open root key: %w", err)
-	}
-	n.root = n.metrics.Key(root)
-	return n.withStore(ctx, func(ctx context.Context) (err error) {
-		n.keys, err = keys.New(ctx, keys.Config{Store: n.store, Root: n.root})
-		return err
-	})
 }
 
 // buildEngine makes the registry, keeper and runs.
@@ -183,7 +153,9 @@ func (n *Node) startScheduler() error {
 	n.unsubscribe = unsubscribe
 	n.scheduler, err = scheduler.New(scheduler.Config{
 		Engine: n.runs, Wake: wake, Logger: n.log.With("part", "scheduler"),
-		Tasks: []scheduler.Task{{Name: "purge deleted secrets", Spec: "@every 10s", Do: n.purge}},
+		Tasks: []scheduler.Task{
+			{Name: "purge deleted secrets", Spec: "@every 10s", Do: n.purge},
+		},
 	})
 	if err != nil {
 		return err
@@ -239,8 +211,12 @@ func (n *Node) handler() (http.Handler, error) {
 		return nil, err
 	}
 	guard := auth.NewGuard(nil)
+	masterKeys, err := kms.New(kms.Config{Keys: n.keys, Guard: guard})
+	if err != nil {
+		return nil, err
+	}
 	secrets, err := secretsmanager.New(secretsmanager.Config{
-		Keeper: n.keeper, Rotations: n.runs, Guard: guard, PageKey: n.keys.Derive("page-tokens"),
+		Keeper: n.keeper, Rotations: n.runs, Guard: guard, Keys: masterKeys, PageKey: n.keys.Derive("page-tokens"),
 		Regions: n.cfg.Regions,
 	})
 	if err != nil {
@@ -252,7 +228,7 @@ func (n *Node) handler() (http.Handler, error) {
 	}
 	admin, err := v1.New(v1.Config{
 		Secrets: n.keeper, History: n.runs, Rotations: n.runs, Hands: n.runs, Dead: n.bus, Schedules: n.runs, Batches: n.runs, Changes: n.store, Guard: guard,
-		Identities: n.access.identities, Home: n.cfg.Regions[0],
+		Identities: n.access.identities, Keys: n.keys, Backups: n, Home: n.cfg.Regions[0],
 		Status: v1.Status{Version: n.cfg.Version, Regions: regions, NATSURL: n.NATSURL()},
 	})
 	if err != nil {
@@ -264,8 +240,11 @@ func (n *Node) handler() (http.Handler, error) {
 	}
 	return api.New(api.Config{
 		Verifier: verifier, Query: api.QueryService{Scope: sts.Scope, Service: tokens},
-		Services: []api.AWSService{{Prefix: secretsmanager.TargetPrefix, Scope: "secretsmanager", Service: secrets}},
-		Admin:    admin, Log: n.log.With("part", "api"), Ready: n.ready,
+		Services: []api.AWSService{
+			{Prefix: secretsmanager.TargetPrefix, Scope: "secretsmanager", Service: secrets},
+			{Prefix: kms.TargetPrefix, Scope: kms.Scope, Service: masterKeys},
+		},
+		Admin: admin, Log: n.log.With("part", "api"), Ready: n.ready,
 		Observer: n.metrics, TrustedProxies: n.cfg.TrustedProxies, Audit: n.recorder(),
 	})
 }

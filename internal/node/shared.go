@@ -20,14 +20,6 @@ import (
 	"lockstep/internal/localca"
 )
 
-// rootKeyPath is where the root key is.
-func (n *Node) rootKeyPath() string {
-	if n.cfg.RootKey != "" {
-		return n.cfg.RootKey
-	}
-	return n.path("root.key")
-}
-
 // openCA opens the certificate authority, or makes it: under a lock if nodes
 // share its directory, which may be one that they cannot write to once it is
 // there.

@@ -195,3 +195,6 @@ func (s *Server) CLI(ctx context.Context, stdin string, args ...string) (stdout,
 	}
 	return out.String(), errOut.String(), code
 }
+
+// PID is the process's number.
+func (s *Server) PID() int { return s.cmd.Process.Pid }

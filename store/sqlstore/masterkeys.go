@@ -7,7 +7,8 @@ import (
 
 func scanMasterKey(r row) (*store.MasterKey, error) {
 	k := &store.MasterKey{}
-	err := r.Scan(&k.ID, &k.Account, &k.Region, &k.Purpose, &k.State, timeInto{&k.Created})
+	err := r.Scan(&k.ID, &k.Account, &k.Region, &k.Purpose, &k.State, timeInto{&k.Created},
+		&k.Description, &k.Policy, jsonInto{&k.Tags}, timeInto{&k.DeleteAt}, &k.RotationDays, timeInto{&k.NextRotation})
 	return k, err
 }
 
@@ -17,7 +18,16 @@ func scanKeyVersion(r row) (store.KeyVersion, error) {
 	return v, err
 }
 
-const selectMasterKey = `SELECT id, account, region, purpose, state, created FROM master_keys`
+const selectMasterKey = `SELECT id, account, region, purpose, state, created,
+	description, policy, tags, delete_at, rotation_days, next_rotation FROM master_keys`
+
+// pageSize is a KeyQuery's Limit, or its default.
+func pageSize(limit int) int {
+	if limit <= 0 {
+		return 100
+	}
+	return limit
+}
 
 // MasterKey implements store.KeyReader.
 func (t *tx) MasterKey(id string) (*store.MasterKey, error) {
@@ -44,17 +54,54 @@ func (t *tx) withVersions(k *store.MasterKey, doing string, err error) (*store.M
 	return k, nil
 }
 
+// LockMasterKey implements store.KeyWriter.
+func (t *tx) LockMasterKey(id string) (*store.MasterKey, error) {
+	k, err := one(t.session, scanMasterKey, selectMasterKey+` WHERE id = $1 @lock`, id)
+	return t.withVersions(k, "lock master key "+id, err)
+}
+
+// MasterKeys implements store.KeyReader.
+func (t *tx) MasterKeys(q store.KeyQuery) ([]*store.MasterKey, error) {
+	list, err := all(t.session, scanMasterKey, selectMasterKey+` WHERE account = $1 AND region = $2 AND id > $3 ORDER BY id LIMIT $4`,
+		q.Owner.Account, q.Owner.Region, q.After, pageSize(q.Limit))
+	return list, place("list master keys", err)
+}
+
+// KeysDue implements store.KeyReader.
+func (t *tx) KeysDue(limit int) ([]string, error) {
+	list, err := all(t.session, value[string], `SELECT id FROM master_keys
+		WHERE due IS NOT NULL AND due <= (SELECT @now) ORDER BY due, id LIMIT $1`, limit)
+	return list, place("list due master keys", err)
+}
+
 // Setting implements store.KeyReader.
 func (t *tx) Setting(name string) ([]byte, error) {
 	b, err := one(t.session, value[[]byte], `SELECT value FROM settings WHERE name = $1`, name)
 	return b, place("read setting "+name, err)
 }
 
+// masterKeyArgs are the columns that SaveMasterKey writes, after the id.
+func masterKeyArgs(k *store.MasterKey) ([]any, error) {
+	tags, err := tagColumn(k.Tags)
+	due := micros(k.NextRotation)
+	if at := micros(k.DeleteAt); at != 0 && (due == 0 || at < due) {
+		due = at
+	}
+	return []any{
+		k.State, k.Description, k.Policy, tags, micros(k.DeleteAt), k.RotationDays, micros(k.NextRotation),
+		len(k.Versions) > 1, nullable(due, due != 0),
+	}, err
+}
+
 // InsertMasterKey implements store.KeyWriter.
 func (t *tx) InsertMasterKey(k *store.MasterKey) error {
-	err := changed(t.session, lockstep.ErrExists, `INSERT INTO master_keys (id, account, region, purpose, state, created)
-		VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING`,
-		k.ID, k.Account, k.Region, k.Purpose, k.State, micros(k.Created))
+	args, err := masterKeyArgs(k)
+	if err == nil {
+		err = changed(t.session, lockstep.ErrExists, `INSERT INTO master_keys (id, state, description, policy, tags, delete_at,
+			rotation_days, next_rotation, rotated, due, account, region, purpose, created)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) ON CONFLICT DO NOTHING`,
+			append(append([]any{k.ID}, args...), k.Account, k.Region, k.Purpose, micros(k.Created))...)
+	}
 	if err == nil {
 		err = t.saveKeyVersions(k)
 	}
@@ -64,11 +111,23 @@ func (t *tx) InsertMasterKey(k *store.MasterKey) error {
 // SaveMasterKey implements store.KeyWriter. A version that the store has and k
 // has not stays: key material is never forgotten by accident.
 func (t *tx) SaveMasterKey(k *store.MasterKey) error {
-	err := changed(t.session, lockstep.ErrNotFound, `UPDATE master_keys SET state = $2 WHERE id = $1`, k.ID, k.State)
+	args, err := masterKeyArgs(k)
+	if err == nil {
+		err = changed(t.session, lockstep.ErrNotFound, `UPDATE master_keys SET state = $2, description = $3, policy = $4, tags = $5,
+			delete_at = $6, rotation_days = $7, next_rotation = $8, rotated = $9, due = $10 WHERE id = $1`,
+			append([]any{k.ID}, args...)...)
+	}
 	if err == nil {
 		err = t.saveKeyVersions(k)
 	}
 	return place("save master key "+k.ID, err)
+}
+
+// DeleteMasterKey implements store.KeyWriter. Versions and aliases go with the
+// row.
+func (t *tx) DeleteMasterKey(id string) error {
+	err := changed(t.session, lockstep.ErrNotFound, `DELETE FROM master_keys WHERE id = $1`, id)
+	return place("delete master key "+id, err)
 }
 
 func (t *tx) saveKeyVersions(k *store.MasterKey) error {

@@ -133,6 +133,32 @@ func (e *Endpoint) attempt(ctx context.Context, r Request, out any) error {
 	return nil
 }
 
+// Stream makes the call once and copies the answer. Errors: *Error if the server
+// refused; else the transport's, out's, or ctx's; what was copied then is not
+// all.
+func (e *Endpoint) Stream(ctx context.Context, r Request, out io.Writer) error {
+	req, err := e.build(ctx, r)
+	if err != nil {
+		return err
+	}
+	resp, err := e.http.Do(req)
+	if err != nil {
+		return fmt.Errorf("ask %s: %w", e.base.Host, err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode >= http.StatusMultipleChoices {
+		body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+		if err != nil {
+			return fmt.Errorf("read answer: %w", err)
+		}
+		return e.refused(resp, body)
+	}
+	if _, err := io.Copy(out, resp.Body); err != nil {
+		return fmt.Errorf("read answer: %w", err)
+	}
+	return nil
+}
+
 // build makes a signed request.
 func (e *Endpoint) build(ctx context.Context, r Request) (*http.Request, error) {
 	u := *e.base

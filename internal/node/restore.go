@@ -1,0 +1,129 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"lockstep"
+	"lockstep/backup"
+	"lockstep/hsm"
+	"lockstep/store/sqlstore"
+)
+
+// Restoring says what is restored where.
+type Restoring struct {
+	// In is the backup.
+	In io.Reader
+	// DataDir is made; it must not exist, or be empty.
+	DataDir string
+	// Store is "sqlite:PATH" or "postgres://…", an empty database; default
+	// sqlite in DataDir.
+	Store string
+	// Root opens a backup that the root key sealed, Passphrase the others.
+	Root       hsm.Key
+	Passphrase []byte
+}
+
+// Restore makes a data directory and a store out of a backup. The directory
+// appears whole or not at all, also over a crash, and so does the content of the
+// store. Errors: ErrExists if there is something already; ErrDecrypt for a
+// backup that is damaged or does not open; ErrInvalid for one of a newer version.
+func Restore(ctx context.Context, r Restoring) error {
+	if entries, err := os.ReadDir(r.DataDir); err == nil && len(entries) > 0 {
+		return fmt.Errorf("%s is not empty; restore to a directory of its own: %w", r.DataDir, lockstep.ErrExists)
+	}
+	in, err := backup.NewReader[sqlstore.Row](r.In)
+	if err != nil {
+		return err
+	}
+	if len(in.Header.Salt) > 0 {
+		err = in.OpenByPassphrase(r.Passphrase)
+	} else {
+		err = openByRoot(ctx, in, r.Root)
+	}
+	if err != nil {
+		return err
+	}
+	dir := filepath.Clean(r.DataDir)
+	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
+		return fmt.Errorf("make the directory above: %w", err)
+	}
+	fresh, err := os.MkdirTemp(filepath.Dir(dir), filepath.Base(dir)+".restoring-")
+	if err != nil {
+		return fmt.Errorf("make a directory to restore into: %w", err)
+	}
+	if err := restoreInto(ctx, fresh, in, r.Store); err != nil {
+		return errors.Join(err, os.RemoveAll(fresh))
+	}
+	return moveInPlace(fresh, dir)
+}
+
+func openByRoot(ctx context.Context, in *backup.Reader[sqlstore.Row], root hsm.Key) error {
+	if root == nil {
+		return fmt.Errorf("the backup was sealed under root key %s; name it by --root-key: %w", in.Header.RootID, lockstep.ErrInvalid)
+	}
+	return in.OpenByRoot(ctx, root)
+}
+
+// restoreInto fills a directory, and the store in it or elsewhere.
+func restoreInto(ctx context.Context, dir string, in *backup.Reader[sqlstore.Row], dsn string) error {
+	if dsn == "" {
+		dsn = "sqlite:" + filepath.Join(dir, "lockstep.db")
+	}
+	db, err := sqlstore.Open(ctx, sqlstore.Config{DSN: dsn})
+	if err != nil {
+		return fmt.Errorf("open store: %w", err)
+	}
+	err = db.Load(ctx, func() (sqlstore.Row, error) {
+		for {
+			file, row, err := in.Next()
+			switch {
+			case err != nil:
+				return sqlstore.Row{}, err
+			case row != nil:
+				return *row, nil
+			case file != nil:
+				if err := writeRestored(dir, *file); err != nil {
+					return sqlstore.Row{}, err
+				}
+			}
+		}
+	})
+	return errors.Join(err, db.Close())
+}
+
+func writeRestored(dir string, f backup.File) error {
+	if !slices.Contains(backedUp(), f.Name) {
+		return fmt.Errorf("the backup holds a file %q, which this version does not know: %w", f.Name, lockstep.ErrInvalid)
+	}
+	out, err := os.OpenFile(filepath.Join(dir, f.Name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) // #nosec G304 -- one of three names
+	if err != nil {
+		return fmt.Errorf("restore %s: %w", f.Name, err)
+	}
+	_, err = out.Write(f.Content)
+	if err == nil {
+		err = out.Sync()
+	}
+	if err := errors.Join(err, out.Close()); err != nil {
+		return fmt.Errorf("restore %s: %w", f.Name, err)
+	}
+	return nil
+}
+
+// moveInPlace gives the finished directory its name. An empty one that is there
+// is replaced by it.
+func moveInPlace(fresh, dir string) error {
+	if err := os.Rename(fresh, dir); err != nil {
+		return errors.Join(fmt.Errorf("put the restored directory in its place: %w", err), os.RemoveAll(fresh))
+	}
+	d, err := os.Open(filepath.Dir(dir)) // #nosec G304 -- the operator names the directory
+	if err != nil {
+		return fmt.Errorf("make the restored directory durable: %w", err)
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

@@ -1,0 +1,152 @@
+package sqlstore_test
+
+import (
+	"errors"
+	"io"
+	"reflect"
+	"slices"
+	"testing"
+
+	"lockstep"
+	"lockstep/store"
+	"lockstep/store/sqlstore"
+)
+
+func dump(t *testing.T, s *sqlstore.Store) (rows []sqlstore.Row) {
+	t.Helper()
+	err := s.Dump(t.Context(), func(r sqlstore.Row) error {
+		rows = append(rows, r)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rows
+}
+
+func load(t *testing.T, s *sqlstore.Store, rows []sqlstore.Row) error {
+	t.Helper()
+	return s.Load(t.Context(), func() (sqlstore.Row, error) {
+		if len(rows) == 0 {
+			return sqlstore.Row{}, io.EOF
+		}
+		r := rows[0]
+		rows = rows[1:]
+		return r, nil
+	})
+}
+
+func update(t *testing.T, s *sqlstore.Store, fn func(store.Tx) error) {
+	t.Helper()
+	if err := s.Update(t.Context(), fn); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestDumpAndLoad moves a store between the kinds of database, in each
+// direction, and compares what comes out.
+func TestDumpAndLoad(t *testing.T) {
+	kinds := map[string]func() *sqlstore.Store{
+		"sqlite":   func() *sqlstore.Store { return opened(t, sqlstore.Config{DSN: sqliteDSN(t)}) },
+		"postgres": func() *sqlstore.Store { return opened(t, sqlstore.Config{DSN: postgresDSN(t), Connections: 4}) },
+	}
+	for from, openFrom := range kinds {
+		for to, openTo := range kinds {
+			t.Run(from+" to "+to, func(t *testing.T) {
+				source, target := openFrom(), openTo()
+				plain, rotated, gone := variety(t, source)
+				rows := dump(t, source)
+				if err := load(t, target, rows); err != nil {
+					t.Fatal(err)
+				}
+				if got := dump(t, target); len(got) != len(rows) {
+					t.Errorf("%d rows, want %d", len(got), len(rows))
+				}
+				for _, id := range []lockstep.SecretID{plain, rotated} {
+					want, got := secretOf(t, source, id), secretOf(t, target, id)
+					if got.Unverified != (id == rotated) {
+						t.Errorf("%s: unverified is %v", got.Name, got.Unverified)
+					}
+					got.Unverified = want.Unverified
+					if !reflect.DeepEqual(got, want) {
+						t.Errorf("got %+v\nwant %+v", got, want)
+					}
+				}
+				// A number that was given once is never given again.
+				next := &lockstep.Secret{Account: "000000000000", Region: "us-east-1", Name: "next", ARN: "arn:next"}
+				update(t, target, func(tx store.Tx) error { return tx.InsertSecret(next) })
+				if next.ID <= gone {
+					t.Errorf("number %d was given again", next.ID)
+				}
+				if err := load(t, target, rows); !errors.Is(err, lockstep.ErrExists) {
+					t.Errorf("a second load: %v", err)
+				}
+				// What breaks in the middle leaves nothing.
+				empty := openTo()
+				bad := append(slices.Clone(rows[:len(rows)/2]), sqlstore.Row{Table: "unheard_of"})
+				if err := load(t, empty, bad); !errors.Is(err, lockstep.ErrInvalid) {
+					t.Errorf("a table of the future: %v", err)
+				}
+				if err := load(t, empty, rows); err != nil {
+					t.Errorf("after a failed load: %v", err)
+				}
+			})
+		}
+	}
+}
+
+func secretOf(t *testing.T, s *sqlstore.Store, id lockstep.SecretID) (out *lockstep.Secret) {
+	t.Helper()
+	err := s.View(t.Context(), func(tx store.ReadTx) error {
+		var err error
+		out, err = tx.Secret(id)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// variety stores something of everything that a dump may trip over: binary and
+// empty values, JSON, booleans, numbers that are no longer there.
+func variety(t *testing.T, s *sqlstore.Store) (plain, rotated, gone lockstep.SecretID) {
+	t.Helper()
+	update(t, s, func(tx store.Tx) error {
+		for _, sec := range []*lockstep.Secret{
+			{Name: "plain", Tags: []lockstep.Tag{{Key: "ключ", Value: `"quoted" and 'so'`}}},
+			{Name: "rotated", Rotation: &lockstep.Rotation{Rotator: "postgres"}},
+			{Name: "gone"},
+		} {
+			sec.Account, sec.Region, sec.ARN, sec.Created, sec.Changed = "000000000000", "us-east-1", lockstep.ARN("arn:"+sec.Name), tx.Now(), tx.Now()
+			if err := tx.InsertSecret(sec); err != nil {
+				return err
+			}
+			sealed := &lockstep.Sealed{KeyID: "k", KeyVersion: 1, WrappedKey: []byte{0, 0xff, '\n'}, Ciphertext: []byte{}, Binary: true, Digest: []byte("d")}
+			for _, v := range []*lockstep.Version{{ID: "v1", Sealed: sealed, MaybeLive: true}, {ID: "v2"}} {
+				v.Secret, v.Created = sec.ID, tx.Now()
+				if err := tx.InsertVersion(v); err != nil {
+					return err
+				}
+			}
+			if err := tx.SaveStages(sec.ID, lockstep.Stages{lockstep.Current: "v1"}); err != nil {
+				return err
+			}
+			switch sec.Name {
+			case "plain":
+				plain = sec.ID
+			case "rotated":
+				rotated = sec.ID
+			default:
+				gone = sec.ID
+			}
+		}
+		if err := tx.SaveSetting("bytes", []byte{0, 1, 2}); err != nil {
+			return err
+		}
+		return tx.InsertMasterKey(&store.MasterKey{ID: "k", State: store.KeyEnabled, Created: tx.Now(),
+			Versions: []store.KeyVersion{{Number: 1, RootID: "r", Wrapped: []byte{1}, Created: tx.Now()}}})
+	})
+	update(t, s, func(tx store.Tx) error { return tx.PurgeSecret(gone) })
+	return plain, rotated, gone
+}
