@@ -134,7 +134,7 @@ func TestRefusalsAreTyped(t *testing.T) {
 		"no such run":     {func() error { _, err := c.Run(ctx, "run-0"); return err }, lockstep.ErrNotFound, "NotFound"},
 		"no such plan":    {func() error { _, err := c.PlanResult(ctx, "plan-0", 0); return err }, lockstep.ErrNotFound, "NotFound"},
 		"no rotator":      {func() error { _, err := c.Plan(ctx, "app"); return err }, lockstep.ErrState, "State"},
-		"unknown rotator": {func() error { _, err := c.SetRotation(ctx, "app", admin.RotationChange{Rotator: &unknown}); return err }, lockstep.ErrInvalid, "Invalid"},
+		"unknown rotator": {func() error { _, err := c.SetRotation(ctx, "app", admin.RotationChange{Rotator: &unknown}); return err }, lockstep.ErrUnknownRotator, "UnknownRotator"},
 		"a bad limit":     {func() error { _, err := c.Runs(ctx, admin.RunQuery{Limit: 100000}); return err }, lockstep.ErrInvalid, "Invalid"},
 	} {
 		err := try.call()
