@@ -152,12 +152,12 @@ func admissionHeld(t *testing.T, f *fixture) {
 	until := func(tx store.ReadTx) (time.Time, error) { return tx.NextWait() }
 	same(t, read(t, f, until), time.Time{})
 	save("paused", 5, time.Time{})
-	save("frozen", 5, now.Add(50*time.Millisecond))
+	save("frozen", 5, now.Add(time.Hour))
 	same(t, read(t, f, waiting), false)
 	same(t, waitRuns(held(5)), []lockstep.RunID(nil))
 	same(t, waitRuns(held(6)), []lockstep.RunID{"paused", "frozen"})
-	same(t, read(t, f, until), now.Add(50*time.Millisecond))
-	f.pass(t, 100*time.Millisecond)
+	same(t, read(t, f, until), now.Add(time.Hour))
+	save("frozen", 5, now.Add(-time.Millisecond)) // its time has come
 	same(t, waitRuns(held(5)), []lockstep.RunID{"frozen"})
 	save("frozen", 0, time.Time{})
 	same(t, waitRuns(held(5)), []lockstep.RunID(nil))
