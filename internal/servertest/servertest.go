@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"crypto/tls"
 	"crypto/x509"
@@ -47,17 +48,35 @@ func build(t testing.TB, program, tags string) string {
 	if path := built[key]; path != "" {
 		return path
 	}
-	dir, err := os.MkdirTemp("", "lockstep-build-")
+	forgetBuilds()
+	dir, err := os.MkdirTemp("", buildPrefix)
 	if err != nil {
 		t.Fatal(err)
 	}
 	path := filepath.Join(dir, "program")
-	cmd := exec.Command("go", "build", "-tags", tags, "-o", path, program) // #nosec G204 -- the tests' own tags
+	cmd := exec.Command("go", "build", "-ldflags=-w", "-tags", tags, "-o", path, program) // #nosec G204 -- the tests' own tags
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("build %s: %v\n%s", program, err, out)
 	}
 	built[key] = path
 	return path
+}
+
+const (
+	buildPrefix = "lockstep-build-"
+	// keepBuilds is longer than any test binary runs.
+	keepBuilds = time.Hour
+)
+
+// forgetBuilds removes what test binaries left that ended long ago: none of them
+// knows which of its tests is the last that needs the program.
+func forgetBuilds() {
+	left, _ := filepath.Glob(filepath.Join(os.TempDir(), buildPrefix+"*")) // the pattern is well formed
+	for _, dir := range left {
+		if info, err := os.Stat(dir); err == nil && time.Since(info.ModTime()) > keepBuilds {
+			_ = os.RemoveAll(dir) // it is tried again by the next
+		}
+	}
 }
 
 // Options says how a server is started.
