@@ -5,7 +5,9 @@ import (
 	"crypto/rand"
 	"database/sql"
 	"encoding/json"
+	"net"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -148,8 +150,17 @@ func (w *world) target(t *testing.T) rotatortest.Target {
 		Session: w.session,
 		Away:    func(t *testing.T) { w.Pause(t) },
 		Back:    func(t *testing.T) { w.Resume(t) },
-		Clear:   func(t *testing.T, v lockstep.Value) string { return read(t, v).Password },
-		Log:     func(t *testing.T) string { return w.logFrom(t, from) },
+		Address: net.JoinHostPort(mariadbtest.Host, strconv.Itoa(w.Port())),
+		Through: func(t *testing.T, v lockstep.Value, address string) lockstep.Value {
+			s := read(t, v)
+			_, port, err := net.SplitHostPort(address)
+			check(t, err)
+			s.Port, err = strconv.Atoi(port)
+			check(t, err)
+			return s.value(t)
+		},
+		Clear: func(t *testing.T, v lockstep.Value) string { return read(t, v).Password },
+		Log:   func(t *testing.T) string { return w.logFrom(t, from) },
 	}
 }
 
