@@ -74,6 +74,9 @@ func Start(t testing.TB, options ...string) *Server {
 // Port returns the server's port; it stays the same over Pause and Resume.
 func (s *Server) Port() int { return s.port }
 
+// RootPassword returns the password of Root.
+func (s *Server) RootPassword() string { return s.password }
+
 // GeneralLog returns the file of the general log, for a server that was started
 // with "--general-log".
 func (s *Server) GeneralLog() string { return s.path("general.log") }
