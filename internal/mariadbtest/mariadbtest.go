@@ -53,7 +53,8 @@ type Server struct {
 // "--general-log"; it ends with the test.
 func Start(t testing.TB, options ...string) *Server {
 	t.Helper()
-	s := &Server{password: rand.Text(), options: options}
+	// Of all kinds of character, for servers that check what is set.
+	s := &Server{password: rand.Text() + "-a1", options: options}
 	t.Cleanup(func() {
 		// t.Context is over by now.
 		if err := errors.Join(s.stop(context.Background()), os.RemoveAll(s.dir)); err != nil {

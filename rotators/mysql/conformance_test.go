@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"net"
 	"os"
 	"strconv"
@@ -107,11 +108,11 @@ func (w *world) conn(ctx context.Context, s secret) (*sql.DB, *sql.Conn, error) 
 
 func (w *world) accepts(t *testing.T, v lockstep.Value) bool {
 	t.Helper()
-	db, _, err := w.conn(t.Context(), read(t, v))
+	db, conn, err := w.conn(t.Context(), read(t, v))
 	if err != nil {
 		return false
 	}
-	return db.Close() == nil
+	return errors.Join(conn.Close(), db.Close()) == nil
 }
 
 func (w *world) session(t *testing.T, v lockstep.Value) <-chan struct{} {
@@ -121,7 +122,7 @@ func (w *world) session(t *testing.T, v lockstep.Value) <-chan struct{} {
 	ended := make(chan struct{})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
-	t.Cleanup(func() { cancel(); <-done; _ = db.Close() })
+	t.Cleanup(func() { cancel(); <-done; _, _ = conn.Close(), db.Close() })
 	go func() {
 		defer close(done)
 		if _, err := conn.ExecContext(ctx, "DO SLEEP(3600)"); ctx.Err() == nil && err != nil {
