@@ -22,6 +22,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -49,24 +50,49 @@ type Server struct {
 	process  *process // nil while paused
 }
 
-// Start starts a server, with further options of mariadbd such as
-// "--general-log"; it ends with the test.
+// Start starts a server, with further options of mariadbd such as "--skip-ssl";
+// it ends with the test.
 func Start(t testing.TB, options ...string) *Server {
 	t.Helper()
-	// Of all kinds of character, for servers that check what is set.
-	s := &Server{password: rand.Text() + "-a1", options: options}
+	s, err := start(t.Context(), options)
 	t.Cleanup(func() {
 		// t.Context is over by now.
 		if err := errors.Join(s.stop(context.Background()), os.RemoveAll(s.dir)); err != nil {
 			t.Error(err)
 		}
 	})
-	ctx, cancel := context.WithTimeout(t.Context(), startTime)
-	defer cancel()
-	if err := errors.Join(s.prepare(ctx)); err != nil {
-		t.Fatalf("make private MariaDB: %v", err)
+	if err != nil {
+		t.Fatalf("start private MariaDB: %v", err)
 	}
-	if err := s.startOnFreePort(ctx); err != nil {
+	return s
+}
+
+// start makes and starts a server. What it returns is to be stopped and removed
+// also after an error.
+func start(ctx context.Context, options []string) (*Server, error) {
+	// Of all kinds of character, for servers that check what is set.
+	s := &Server{password: rand.Text() + "-a1", options: options}
+	ctx, cancel := context.WithTimeout(ctx, startTime)
+	defer cancel()
+	if err := s.prepare(ctx); err != nil {
+		return s, err
+	}
+	return s, s.startOnFreePort(ctx)
+}
+
+// shared is started by the first test that asks. It ends with the process, by
+// its guard.
+var shared = sync.OnceValues(func() (*Server, error) {
+	return start(context.Background(), []string{"--general-log"})
+})
+
+// Shared returns the test binary's own server, the same for all its tests, with
+// a general log. Make users and databases of your own on it. Who pauses it, or
+// changes a setting, brings it back and runs alone.
+func Shared(t testing.TB) *Server {
+	t.Helper()
+	s, err := shared()
+	if err != nil {
 		t.Fatalf("start private MariaDB: %v", err)
 	}
 	return s
@@ -78,8 +104,7 @@ func (s *Server) Port() int { return s.port }
 // RootPassword returns the password of Root.
 func (s *Server) RootPassword() string { return s.password }
 
-// GeneralLog returns the file of the general log, for a server that was started
-// with "--general-log".
+// GeneralLog returns the file of the general log; that of Shared is written.
 func (s *Server) GeneralLog() string { return s.path("general.log") }
 
 // ErrorLog returns the file of the server's own messages.

@@ -67,18 +67,23 @@ const (
 	firstPassword   = "first-secret-1x"
 )
 
-// newWorld starts a server that writes down every statement, with an admin that
-// has what the guide says and nothing else, and one that has less.
-func newWorld(t testing.TB, options ...string) *world {
-	w := &world{Server: mariadbtest.Start(t, append(options, "--general-log")...)}
-	w.Must(t, "CREATE USER lockadmin IDENTIFIED BY '"+passwordOfAdmin+"'",
+// newWorld is the test binary's server, which writes down every statement, with
+// an admin that has what the guide says and nothing else, and one that has less.
+func newWorld(t testing.TB) *world {
+	w := &world{Server: mariadbtest.Shared(t)}
+	w.furnish(t)
+	return w
+}
+
+// furnish makes what all tests use; it may be there already.
+func (w *world) furnish(t testing.TB) {
+	w.Must(t, "CREATE USER IF NOT EXISTS lockadmin IDENTIFIED BY '"+passwordOfAdmin+"'",
 		"GRANT CREATE USER, PROCESS, CONNECTION ADMIN ON *.* TO lockadmin",
 		"GRANT SELECT, UPDATE ON mysql.* TO lockadmin", "GRANT ALL ON lockstep.* TO lockadmin",
-		"CREATE DATABASE shop", "CREATE TABLE shop.orders (n INT, note TEXT)", "INSERT INTO shop.orders VALUES (1, '')",
+		"CREATE DATABASE IF NOT EXISTS shop", "CREATE OR REPLACE TABLE shop.orders (n INT, note TEXT)", "INSERT INTO shop.orders VALUES (1, '')",
 		"GRANT ALL ON shop.* TO lockadmin WITH GRANT OPTION",
-		"CREATE USER weak IDENTIFIED BY 'feeble-secret-77'", "GRANT SELECT ON mysql.* TO weak")
+		"CREATE USER IF NOT EXISTS weak IDENTIFIED BY 'feeble-secret-77'", "GRANT SELECT ON mysql.* TO weak")
 	w.admin = w.value(t, "lockadmin", passwordOfAdmin)
-	return w
 }
 
 func (w *world) secret(user, password string) secret {

@@ -134,12 +134,17 @@ func must(condition string) string {
 	return "SELECT IF(" + condition + ", 1, (SELECT 1 UNION SELECT 2))"
 }
 
-// message writes a change as one message. limit bounds each statement, and the
-// wait for the lock; nil for notAfter means that the change may come late.
+// grace is what the statements before the last may take beyond the time of the
+// call. They decide nothing; cut off by their limit, they would leave us without
+// a word about which of them it was.
+const grace = time.Second
+
+// message writes a change as one message. limit bounds the wait for the lock,
+// and with some grace each statement that prepares; nil for notAfter means that
+// the change may come late.
 func (s *server) message(c change, r *rotators.Request, limit time.Duration, notAfter *time.Time) string {
-	seconds := strconv.FormatFloat(max(limit.Seconds(), 0.001), 'f', 3, 64)
 	lock := literal(lockName(c.users[0]))
-	out := []string{s.limit(seconds), must(fmt.Sprintf("GET_LOCK(%s, CEIL(%s)) = 1", lock, seconds))}
+	out := []string{s.limit(seconds(limit + grace)), must(fmt.Sprintf("GET_LOCK(%s, CEIL(%s)) = 1", lock, seconds(limit)))}
 	if c.marked {
 		out = append(out, must(fmt.Sprintf("(SELECT COUNT(*) FROM %s WHERE user IN (%s) AND (secret <> %s OR fence > %d)) = 0",
 			markTable, literals(c.users), literal(string(r.ARN)), r.Guard.Fence)))
@@ -162,6 +167,8 @@ func (s *server) message(c change, r *rotators.Request, limit time.Duration, not
 	return strings.Join(append(out, "DO RELEASE_LOCK("+lock+")"), ";\n")
 }
 
+func seconds(d time.Duration) string { return strconv.FormatFloat(d.Seconds(), 'f', 3, 64) }
+
 // apply makes the change under the Guard. The server's clock was read before.
 // Errors: TargetErrors as changeFault says. After one, the login is of no
 // further use: it may hold the lock.
@@ -169,6 +176,9 @@ func (s *server) apply(ctx context.Context, r *rotators.Request, c change) error
 	notAfter, err := r.Guard.NotAfter(ctx, s.now)
 	if err != nil {
 		return &lockstep.TargetError{Outcome: lockstep.NotApplied, Err: fmt.Errorf("%s: extend lease: %w", c.doing, err)}
+	}
+	if !notAfter.After(s.now) {
+		return transient("%s: the change would come too late: %w", c.doing, errGuard)
 	}
 	_, err = s.ExecContext(ctx, s.message(c, r, notAfter.Sub(s.now), &notAfter))
 	if err == nil {

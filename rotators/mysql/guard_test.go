@@ -17,7 +17,7 @@ import (
 // holds with lock and time alone.
 func TestAdminWithoutMarkers(t *testing.T) {
 	w := newWorld(t)
-	w.Must(t, "CREATE USER plain IDENTIFIED BY 'plain-secret-55'",
+	w.Must(t, "CREATE OR REPLACE USER plain IDENTIFIED BY 'plain-secret-55'",
 		"GRANT CREATE USER, PROCESS, CONNECTION ADMIN ON *.* TO plain", "GRANT SELECT, UPDATE ON mysql.* TO plain",
 		"GRANT ALL ON shop.* TO plain WITH GRANT OPTION")
 	fixture := func(t *testing.T) rotatortest.Target {
@@ -130,7 +130,7 @@ func (w *world) settled(t *testing.T) {
 		select {
 		case <-late:
 			t.Fatalf("calls are left in the server: %v", left)
-		default:
+		case <-time.After(20 * time.Millisecond):
 		}
 	}
 }
@@ -199,7 +199,7 @@ func (w *world) waits(t *testing.T) {
 		select {
 		case <-late:
 			t.Fatal("no call waits for the lock")
-		default:
+		case <-time.After(20 * time.Millisecond):
 		}
 	}
 }

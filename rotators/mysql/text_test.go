@@ -32,7 +32,7 @@ func TestWordsForMySQL(t *testing.T) {
 	const inTime = "SELECT IF(UTC_TIMESTAMP(6) <= '2026-11-22 10:00:30.500000', 1, (SELECT 1 UNION SELECT 2))"
 	const left = "TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), '2026-11-22 10:00:30.500000') / 1000000"
 	want := []string{
-		"SET SESSION lock_wait_timeout = GREATEST(1, FLOOR(30.000)), innodb_lock_wait_timeout = GREATEST(1, FLOOR(30.000))",
+		"SET SESSION lock_wait_timeout = GREATEST(1, FLOOR(31.000)), innodb_lock_wait_timeout = GREATEST(1, FLOOR(31.000))",
 		"SELECT IF(GET_LOCK('" + lock + "', CEIL(30.000)) = 1, 1, (SELECT 1 UNION SELECT 2))",
 		"SELECT IF((SELECT COUNT(*) FROM lockstep.claims WHERE user IN ('app', 'app_clone') AND (secret <> 'arn:it''s' OR fence > 7)) = 0, 1, (SELECT 1 UNION SELECT 2))",
 		"REPLACE INTO lockstep.claims (user, secret, fence) VALUES ('app', 'arn:it''s', 7), ('app_clone', 'arn:it''s', 7)",
@@ -205,7 +205,8 @@ func TestGrants(t *testing.T) {
 }
 
 func TestCovers(t *testing.T) {
-	mine := readGrants(t, "GRANT CREATE USER ON *.* TO a", "GRANT ALL PRIVILEGES ON `shop`.* TO a WITH GRANT OPTION", "GRANT SELECT ON `x`.`t` TO a")
+	mine := readGrants(t, "GRANT CREATE USER ON *.* TO a", "GRANT ALL PRIVILEGES ON `shop`.* TO a WITH GRANT OPTION", "GRANT SELECT ON `x`.`t` TO a",
+		"GRANT DELETE ON `team\\_%`.* TO a", "GRANT DROP ON *.* TO a")
 	for _, c := range []struct {
 		need grant
 		want bool
@@ -217,6 +218,9 @@ func TestCovers(t *testing.T) {
 		{grant{privileges: []string{"SELECT (`n`)"}, object: "`x`.`t`"}, true},
 		{grant{privileges: []string{"SELECT"}, object: "`x`.*"}, false},
 		{grant{privileges: []string{"SELECT"}, object: "`shopping`.*"}, false},
+		{grant{privileges: []string{"DELETE", "DROP"}, object: "`team_a`.`t`"}, true},
+		{grant{privileges: []string{"DELETE"}, object: "`team\\_a`.*"}, true},
+		{grant{privileges: []string{"DELETE"}, object: "`teams`.*"}, false},
 	} {
 		if got := mine.covers(c.need); got != c.want {
 			t.Errorf("%+v: %t", c.need, got)
