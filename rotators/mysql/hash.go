@@ -5,15 +5,7 @@ import (
 	"crypto/sha1" // #nosec G505 -- what mysql_native_password is made of; not our choice
 	"crypto/sha256"
 	"encoding/hex"
-	"regexp"
 	"strings"
-)
-
-// A text that is not exactly one of these might be taken by a server for no
-// password at all.
-var (
-	nativeForm = regexp.MustCompile(`^\*[0-9A-F]{40}$`)
-	sha2Form   = regexp.MustCompile(`^\$A\$005\$[./0-9A-Za-z]{20}[./0-9A-Za-z]{43}$`)
 )
 
 // nativeHash is what mysql_native_password stores: SHA1(SHA1(password)).

@@ -102,9 +102,9 @@ func (a alignment) align(ctx context.Context, out *provision) error {
 	}
 	made := *a.model
 	made.user += CloneSuffix
-	have, want := grants{}, grants{}
-	var err error
-	if want, err = a.grantsOf(ctx, a.model); err != nil {
+	have := grants{}
+	want, err := a.grantsOf(ctx, a.model)
+	if err != nil {
 		return err
 	}
 	if a.clone == nil {

@@ -86,6 +86,13 @@ func TestWordsOfAnEntry(t *testing.T) {
 	}
 }
 
+// A text that is not exactly one of these might be taken by a server for no
+// password at all.
+var (
+	nativeForm = regexp.MustCompile(`^\*[0-9A-F]{40}$`)
+	sha2Form   = regexp.MustCompile(`^\$A\$005\$[./0-9A-Za-z]{20}[./0-9A-Za-z]{43}$`)
+)
+
 func TestHashesAreWellFormed(t *testing.T) {
 	for _, p := range []string{"x", "päss", strings.Repeat("long", 40), "'\\"} {
 		if h := nativeHash(p); !nativeForm.MatchString(h) {
@@ -95,7 +102,7 @@ func TestHashesAreWellFormed(t *testing.T) {
 			t.Errorf("sha2 %q", h)
 		}
 	}
-	if sha2Hash("x") == sha2Hash("x") {
+	if a, b := sha2Hash("x"), sha2Hash("x"); a == b {
 		t.Error("two hashes have one salt")
 	}
 }
@@ -302,4 +309,22 @@ func FuzzValue(f *testing.F) {
 			t.Errorf("%q is no JSON", changed.Reveal())
 		}
 	})
+}
+
+// The entry that our own logins go through is the most specific of those that
+// fit; it comes last.
+func TestOrderOfEntries(t *testing.T) {
+	all := []*entry{
+		{host: "127.0.0.1", mine: true}, {host: "127.%", mine: true}, {host: "%", mine: true},
+		{host: "10.0.0.0/255.0.0.0"}, {host: "10.1.1.1"}, {host: "other.example"},
+	}
+	slices.SortStableFunc(all, func(a, b *entry) int { return order(a) - order(b) })
+	var got []string
+	for _, e := range all {
+		got = append(got, e.host)
+	}
+	want := []string{"10.1.1.1", "other.example", "%", "127.%", "10.0.0.0/255.0.0.0", "127.0.0.1"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
 }
