@@ -3,7 +3,7 @@
 # nothing if they are all there.
 #
 #   deploy/install.sh                 what `make demo` and `make test` need
-#   deploy/install.sh PACKAGE...      these Debian packages
+#   deploy/install.sh PACKAGE...      these Debian packages (mariadb: its server)
 #   deploy/install.sh --npm DIR       the npm packages that DIR/package-lock.json
 #                                     pins; prints the folder that they are in
 #
@@ -13,7 +13,7 @@
 set -eu
 
 if [ $# -eq 0 ]; then
-	set -- postgresql softhsm2 systemd awscli python3-boto3 nodejs npm
+	set -- postgresql mariadb softhsm2 systemd awscli python3-boto3 nodejs npm
 fi
 
 # have PATTERN...: is one of these programs there? A pattern without a slash is
@@ -96,6 +96,8 @@ for package in "$@"; do
 		exit 2
 		;;
 	esac
+	# By the server's own name, which is no package of Debian's.
+	if [ "$package" = mariadb ]; then package=mariadb-server; fi
 	installed "$package" || missing="$missing $package"
 done
 if [ -z "$missing" ]; then

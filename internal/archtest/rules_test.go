@@ -60,6 +60,7 @@ func rules() []rule {
 		{folder: "internal/harden"},
 		{folder: "internal/pgserver"},
 		{folder: "internal/pgtest", may: []string{"internal/pgserver"}},
+		{folder: "internal/mariadbtest"},
 
 		// What breaks a server on purpose (build tag "faults"), and what holds
 		// the house and its documents together.
@@ -87,6 +88,7 @@ func concrete() map[string][]string {
 		"store/sqlstore":    {"internal/node", "bench"}, // bench fills one before a server starts
 		"hsm/file":          {"internal/node", "internal/rootkey"},
 		"hsm/pkcs11":        {"internal/rootkey"},
+		"rotators/mysql":    wiring,
 		"rotators/postgres": wiring,
 	}
 }

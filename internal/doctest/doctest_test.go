@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"lockstep/internal/mariadbtest"
 	"lockstep/internal/pgserver"
 	"lockstep/internal/pgtest"
 	"lockstep/internal/servertest"
@@ -124,6 +125,10 @@ func runDocument(t *testing.T, binary string, blocks []block) {
 		env = append(env, "PGHOST="+pgserver.Host, "PGPORT="+strconv.Itoa(pg.Port()),
 			"PGUSER="+pgserver.Superuser, "PGPASSWORD="+pg.Password(), "PGDATABASE=postgres")
 	}
+	if strings.Contains(text, "mariadb ") {
+		maria := mariadbtest.Start(t)
+		env = append(env, "MYSQL_HOST="+mariadbtest.Host, "MYSQL_TCP_PORT="+strconv.Itoa(maria.Port()), "MYSQL_PWD="+maria.RootPassword())
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	out, err := runShell(ctx, shell{text: text, dir: dir, env: env})
@@ -138,7 +143,7 @@ func cleanEnvironment() []string {
 	var env []string
 	for _, v := range os.Environ() {
 		foreign := false
-		for _, prefix := range []string{"AWS_", "LOCKSTEP_", "PG", "HOME=", "PATH="} {
+		for _, prefix := range []string{"AWS_", "LOCKSTEP_", "PG", "MYSQL_", "HOME=", "PATH="} {
 			foreign = foreign || strings.HasPrefix(v, prefix)
 		}
 		if !foreign {

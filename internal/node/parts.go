@@ -20,6 +20,7 @@ import (
 	"lockstep/events"
 	"lockstep/internal/fault"
 	"lockstep/keeper"
+	"lockstep/rotators/mysql"
 	"lockstep/rotators/postgres"
 	"lockstep/runs"
 	"lockstep/scheduler"
@@ -47,20 +48,7 @@ func (n *Node) tryStore(ctx context.Context) error {
 
 // buildEngine makes the registry, keeper and runs.
 func (n *Node) buildEngine(context.Context) error {
-	single, err := postgres.NewSingle(postgres.Config{})
-	if err != nil {
-		return err
-	}
-	alternating, err := postgres.NewAlternating(postgres.Config{})
-	if err != nil {
-		return err
-	}
-	n.targets = append(n.targets, single, alternating)
-	err = errors.Join(
-		n.registry.Register(postgres.NameSingle, fault.Rotator(single)),
-		n.registry.Register(postgres.NameAlternating, fault.Rotator(alternating)),
-	)
-	if err != nil {
+	if err := errors.Join(n.registerPostgres(), n.registerMySQL()); err != nil {
 		return err
 	}
 	cfg := runs.Config{Store: n.store, Rotators: n.registry, MinInterval: n.cfg.MinInterval, Lease: n.cfg.Lease, Observer: n.metrics, Limits: n.cfg.Limits}
@@ -70,6 +58,38 @@ func (n *Node) buildEngine(context.Context) error {
 	}
 	n.runs = runs.New(cfg)
 	return nil
+}
+
+func (n *Node) registerPostgres() error {
+	single, err := postgres.NewSingle(postgres.Config{})
+	if err != nil {
+		return err
+	}
+	alternating, err := postgres.NewAlternating(postgres.Config{})
+	if err != nil {
+		return err
+	}
+	n.targets = append(n.targets, single, alternating)
+	return errors.Join(
+		n.registry.Register(postgres.NameSingle, fault.Rotator(single)),
+		n.registry.Register(postgres.NameAlternating, fault.Rotator(alternating)),
+	)
+}
+
+func (n *Node) registerMySQL() error {
+	maria, mariaErr := mysql.NewMariaDB(mysql.Config{})
+	mariaPair, mariaPairErr := mysql.NewMariaDBAlternating(mysql.Config{})
+	my, myErr := mysql.NewMySQL(mysql.Config{})
+	myPair, myPairErr := mysql.NewMySQLAlternating(mysql.Config{})
+	if err := errors.Join(mariaErr, mariaPairErr, myErr, myPairErr); err != nil {
+		return err
+	}
+	return errors.Join(
+		n.registry.Register(mysql.NameMariaDB, fault.Rotator(maria)),
+		n.registry.Register(mysql.NameMariaDBAlternating, fault.Rotator(mariaPair)),
+		n.registry.Register(mysql.NameMySQL, fault.Rotator(my)),
+		n.registry.Register(mysql.NameMySQLAlternating, fault.Rotator(myPair)),
+	)
 }
 
 // startBus starts NATS and the relay.

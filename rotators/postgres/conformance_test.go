@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net"
 	"os"
+	"strconv"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -143,8 +145,17 @@ func (w *world) target(t *testing.T) rotatortest.Target {
 		Session: w.session,
 		Away:    func(t *testing.T) { check(t, w.Pause(t.Context())) },
 		Back:    func(t *testing.T) { check(t, w.Resume(t.Context())) },
-		Clear:   func(t *testing.T, v lockstep.Value) string { return read(t, v).Password },
-		Log:     func(t *testing.T) string { return w.logFrom(t, from) },
+		Address: net.JoinHostPort("127.0.0.1", strconv.Itoa(w.Port())),
+		Through: func(t *testing.T, v lockstep.Value, address string) lockstep.Value {
+			s := read(t, v)
+			_, port, err := net.SplitHostPort(address)
+			check(t, err)
+			s.Port, err = strconv.Atoi(port)
+			check(t, err)
+			return s.value(t)
+		},
+		Clear: func(t *testing.T, v lockstep.Value) string { return read(t, v).Password },
+		Log:   func(t *testing.T) string { return w.logFrom(t, from) },
 	}
 }
 

@@ -132,10 +132,9 @@ func changeFault(doing string, err error) *lockstep.TargetError {
 	te := &lockstep.TargetError{Err: wording(doing, err)}
 	pg, ok := errors.AsType[*pgconn.PgError](err)
 	if !ok {
-		// Without an answer it may still happen, unless nothing was sent.
-		if pgconn.SafeToRetry(err) {
-			te.Outcome = lockstep.NotApplied
-		}
+		// Without an answer it may still happen. The driver's word that nothing
+		// was sent (SafeToRetry) does not count: it gives it also for a
+		// connection that broke while it waited for the answer.
 		return te
 	}
 	// FATAL and PANIC end the session, perhaps after the commit.

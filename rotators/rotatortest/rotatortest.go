@@ -44,6 +44,11 @@ type Target struct {
 	Session func(t *testing.T, v lockstep.Value) <-chan struct{}
 	// Away makes the target unreachable, Back ends that. Nil if it cannot be.
 	Away, Back func(t *testing.T)
+	// Address is the target's host and port, and Through gives v with another
+	// one, so that the suite can break the connection between. Nil if the target
+	// has none.
+	Address string
+	Through func(t *testing.T, v lockstep.Value, address string) lockstep.Value
 	// Clear is the clear credential in v; Log is all that the target wrote
 	// down. Nil if the target keeps no log.
 	Clear func(t *testing.T, v lockstep.Value) string
@@ -68,6 +73,7 @@ func Run(t *testing.T, f Fixture) {
 		{"a raised marker stops older calls", testRaise},
 		{"another secret's account is left alone", testOtherSecret},
 		{"of two concurrent sets the newer wins", testConcurrent},
+		{"a lost message is told and mended", testLost},
 		{"a wrong admin is permanent", testWrongAdmin},
 		{"a missing right is permanent and named", testNoRight},
 		{"a refused value is told as such", testRefused},
@@ -84,6 +90,8 @@ func Run(t *testing.T, f Fixture) {
 type suite struct {
 	Target
 	rotator rotators.Rotator
+	// fence is the last claim's, for tests that make many.
+	fence uint64
 }
 
 // lease is how long the suite's Guard lets a call take effect.
