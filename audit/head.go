@@ -50,6 +50,23 @@ type Signer interface {
 	Sign(ctx context.Context, message []byte) ([]byte, error)
 }
 
+// Signers gives the root key of the moment, so that a move to another one takes
+// effect with the next signature and not with the next start. The Log asks from
+// one goroutine at a time.
+type Signers interface {
+	// Signer is the key that signs now; those who verify know its public half
+	// before it is given out.
+	Signer(ctx context.Context) (Signer, error)
+}
+
+// Always is one key for ever.
+func Always(s Signer) Signers { return always{s} }
+
+type always struct{ signer Signer }
+
+// Signer is Signers'.
+func (a always) Signer(context.Context) (Signer, error) { return a.signer, nil }
+
 // Heads keeps the newest Head of each chain outside of the log's directory.
 type Heads interface {
 	// Load returns the newest; lockstep.ErrNotFound if there is none yet.
@@ -58,7 +75,11 @@ type Heads interface {
 	Save(ctx context.Context, h Head) error
 }
 
-func sign(ctx context.Context, s Signer, purpose string, h Head) (Head, error) {
+func sign(ctx context.Context, of Signers, purpose string, h Head) (Head, error) {
+	s, err := of.Signer(ctx)
+	if err != nil {
+		return Head{}, fmt.Errorf("find the key that signs audit heads: %w", err)
+	}
 	// Microseconds are what every store keeps.
 	h.Root, h.Time = s.ID(), h.Time.UTC().Truncate(time.Microsecond)
 	signature, err := s.Sign(ctx, h.message(purpose))

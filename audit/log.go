@@ -39,8 +39,8 @@ type Config struct {
 	Node string
 	// MACKey is the key of the entries' macs, of 32 bytes. Required.
 	MACKey []byte
-	// Signer signs checkpoints. Required.
-	Signer Signer
+	// Signers sign checkpoints. Required.
+	Signers Signers
 	// Heads keeps the newest head. Required.
 	Heads Heads
 	// MaxFile is the size, and MaxAge the age, at which a new file is begun;
@@ -74,8 +74,8 @@ func (c Config) withDefaults() (Config, error) {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	switch {
-	case c.Dir == "" || c.Signer == nil || c.Heads == nil || len(c.MACKey) != 32:
-		return c, fmt.Errorf("audit config: Dir, Signer, Heads and a MACKey of 32 bytes are required: %w", lockstep.ErrInvalid)
+	case c.Dir == "" || c.Signers == nil || c.Heads == nil || len(c.MACKey) != 32:
+		return c, fmt.Errorf("audit config: Dir, Signers, Heads and a MACKey of 32 bytes are required: %w", lockstep.ErrInvalid)
 	case !nodeName.MatchString(c.Node):
 		return c, fmt.Errorf("audit config: %q cannot name a node: %w", c.Node, lockstep.ErrInvalid)
 	case c.MaxFile < 0 || c.MaxAge < 0 || c.Keep < 0 || c.Checkpoint < 0:
@@ -400,7 +400,7 @@ func (l *Log) checkpoint(ctx context.Context, done uint64) uint64 {
 func (l *Log) signEnd(ctx context.Context, end tail) error {
 	ctx, cancel := context.WithTimeout(ctx, headTimeout)
 	defer cancel()
-	head, err := sign(ctx, l.cfg.Signer, forHead, Head{Node: l.cfg.Node, Seq: end.seq, Hash: end.hash[:], Time: l.cfg.Now().UTC()})
+	head, err := sign(ctx, l.cfg.Signers, forHead, Head{Node: l.cfg.Node, Seq: end.seq, Hash: end.hash[:], Time: l.cfg.Now().UTC()})
 	if err != nil {
 		return err
 	}

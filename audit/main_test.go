@@ -70,7 +70,7 @@ func processConfig(dir string) (audit.Config, error) {
 		root, err = file.Create(file.Config{Path: filepath.Join(dir, "root.key")})
 	}
 	return audit.Config{
-		Dir: filepath.Join(dir, "audit"), Node: node, MACKey: macKey, Signer: root,
+		Dir: filepath.Join(dir, "audit"), Node: node, MACKey: macKey, Signers: audit.Always(root),
 		Heads: fileHeads{filepath.Join(dir, "head")}, Checkpoint: 20 * time.Millisecond, MaxFile: 100_000,
 	}, err
 }

@@ -75,7 +75,7 @@ func (l *Log) anchorAfter(ctx context.Context, next File) (Head, error) {
 	if err != nil || m.File == nil || !newSealer(l.cfg.Node, l.cfg.MACKey).authentic(e) || e.seq != next.First {
 		return Head{}, fmt.Errorf("%s does not begin as a file of this chain does, so the one before is kept: %w", filepath.Base(next.Path), errMalformed)
 	}
-	return sign(ctx, l.cfg.Signer, forAnchor, Head{Node: l.cfg.Node, Seq: e.seq - 1, Hash: m.File.Prev, Time: l.cfg.Now().UTC()})
+	return sign(ctx, l.cfg.Signers, forAnchor, Head{Node: l.cfg.Node, Seq: e.seq - 1, Hash: m.File.Prev, Time: l.cfg.Now().UTC()})
 }
 
 func saveAnchor(dir string, anchor Head) error {

@@ -86,7 +86,7 @@ func newRig(t testing.TB) *rig {
 
 func (r *rig) config() audit.Config {
 	return audit.Config{
-		Dir: r.dir, Node: node, MACKey: macKey, Signer: r.root, Heads: r.heads, Checkpoint: time.Hour,
+		Dir: r.dir, Node: node, MACKey: macKey, Signers: audit.Always(r.root), Heads: r.heads, Checkpoint: time.Hour,
 		Logger: slog.New(slog.DiscardHandler),
 	}
 }

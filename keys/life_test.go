@@ -188,6 +188,17 @@ func TestAnotherNodeFollows(t *testing.T) {
 		if _, err := one.Seal(t.Context(), home, made.ID, lockstep.StringValue("x"), place); err != nil {
 			t.Errorf("the first node: %v", err)
 		}
+		// One that makes nothing follows by its rounds: it signs and seals
+		// backups by the root key of the moment.
+		if _, err := one.MigrateRoot(t.Context(), "old"); err != nil {
+			t.Fatal(err)
+		}
+		if err := two.Maintain(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := two.Root().ID(), one.Root().ID(); got != want {
+			t.Errorf("the second node still has root key %s, want %s", got, want)
+		}
 	})
 }
 

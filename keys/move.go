@@ -112,7 +112,9 @@ const moveBatch = 50
 // moved does not hold up the others.
 func (s *Service) moveRoot(ctx context.Context) error {
 	record, err := ReadRoot(ctx, s.store)
-	if errors.Is(err, lockstep.ErrNotFound) || err == nil && record.Previous == nil {
+	// A node that slept through the whole of a move has to follow it, too.
+	here := err == nil && record.Current.ID == s.roots.now().ID()
+	if errors.Is(err, lockstep.ErrNotFound) || here && record.Previous == nil {
 		return nil
 	}
 	if err == nil {

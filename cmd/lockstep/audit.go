@@ -71,7 +71,7 @@ there is one.`,
 	}
 	v.place.flags(cmd)
 	cmd.Flags().StringVar(&v.store, "store", "", "store of the installation (default sqlite in the data directory); none to rest on --head alone")
-	cmd.Flags().StringVar(&v.rootKey, "root-key", "", "file of the root key (default root.key in the data directory)")
+	cmd.Flags().StringVar(&v.rootKey, "root-key", "", "root key: file:PATH or pkcs11:… (default the one that the store remembers)")
 	cmd.Flags().StringSliceVar(&v.heads, "head", nil, "file that audit head wrote; may be repeated")
 	return cmd
 }

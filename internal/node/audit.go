@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"crypto/ecdsa"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -16,7 +17,6 @@ import (
 	"lockstep/audit"
 	"lockstep/bus"
 	"lockstep/events"
-	"lockstep/hsm"
 	"lockstep/store"
 	"lockstep/workers"
 )
@@ -84,11 +84,8 @@ func (n *Node) openAudit(ctx context.Context) error {
 	if n.cfg.Audit.Dir == "" && n.cfg.DataDir == "" {
 		return invalid("--audit-dir is required without a --data-dir")
 	}
-	if err := keepAuditKey(ctx, n.store, n.root); err != nil {
-		return err
-	}
 	log, err := audit.Open(ctx, audit.Config{
-		Dir: n.cfg.AuditDir(), Node: n.auditName(), MACKey: n.keys.Derive(auditMAC), Signer: n.root,
+		Dir: n.cfg.AuditDir(), Node: n.auditName(), MACKey: n.keys.Derive(auditMAC), Signers: &auditSigners{node: n},
 		Heads: auditHeads{n.store}, Keep: n.cfg.Audit.Keep, Logger: n.log.With("part", "audit"),
 	})
 	if err != nil {
@@ -276,9 +273,39 @@ func headOf(row store.AuditHead) audit.Head {
 	return audit.Head{Node: row.Node, Seq: row.Seq, Hash: row.Hash, Time: row.Time, Root: row.RootID, Signature: row.Signature}
 }
 
+// auditSigners signs the log by the root key that wraps at present: after a move
+// the former one may be away for good.
+type auditSigners struct {
+	node *Node
+	// kept is the id of the key whose public half is known to be in the store.
+	kept string
+}
+
+// Signer is audit.Signers'.
+func (s *auditSigners) Signer(ctx context.Context) (audit.Signer, error) {
+	root, ok := s.node.keys.Root().(publicSigner)
+	if !ok {
+		return nil, fmt.Errorf("root key %s cannot sign: %w", s.node.keys.Root().ID(), lockstep.ErrInvalid)
+	}
+	if root.ID() == s.kept {
+		return root, nil
+	}
+	if err := keepAuditKey(ctx, s.node.store, root); err != nil {
+		return nil, err
+	}
+	s.kept = root.ID()
+	return root, nil
+}
+
+// publicSigner is what of a root key signs the log and verifies it.
+type publicSigner interface {
+	audit.Signer
+	Public() *ecdsa.PublicKey
+}
+
 // keepAuditKey keeps the public half of the root key, which verifies what it
 // signs, also once another root key took its place.
-func keepAuditKey(ctx context.Context, s store.Store, root hsm.Key) error {
+func keepAuditKey(ctx context.Context, s store.Store, root publicSigner) error {
 	public, err := x509.MarshalPKIXPublicKey(root.Public())
 	if err != nil {
 		return fmt.Errorf("encode the root key's public half: %w", err)

@@ -2,6 +2,7 @@ package keys
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -86,11 +87,14 @@ func TestMoveToAnHSMAndBack(t *testing.T) {
 			t.Fatalf("migrate to %s: %v\n%s", to, err, out)
 		}
 		wantValue(t, s, "a", "value of a")
+		kind := strings.SplitN(to, ":", 2)[0]
+		eventually(t, "the audit log is signed by the new root key, without a restart", func() bool { return signedBy(t, s) == kind })
+		wantVerified(t, s, token)
 		s.Kill()
 		must(t, s.Restart(t.Context()))
 		wantValue(t, s, "a", "value of a")
 		out, err = cli(t, s, "keys", "root", "status")
-		if want := strings.SplitN(to, ":", 2)[0] + "-"; err != nil || !strings.Contains(out, want) || strings.Contains(out, "moving") {
+		if want := kind + "-"; err != nil || !strings.Contains(out, want) || strings.Contains(out, "moving") {
 			t.Fatalf("status: %v\n%s", err, out)
 		}
 	}
@@ -126,6 +130,33 @@ func TestMoveToAnHSMAndBack(t *testing.T) {
 		}
 		wantValue(t, s, "b", "value of b")
 	})
+}
+
+// signedBy is the kind of root key that signed the newest head of the audit log.
+func signedBy(t *testing.T, s *servertest.Server) string {
+	t.Helper()
+	out, err := cli(t, s, "audit", "head")
+	must(t, err)
+	var e struct {
+		Heads []struct{ Root string }
+	}
+	must(t, json.Unmarshal([]byte(out), &e))
+	if len(e.Heads) == 0 {
+		return ""
+	}
+	kind, _, _ := strings.Cut(e.Heads[0].Root, "-")
+	return kind
+}
+
+// wantVerified verifies the audit log with the root key at hand.
+func wantVerified(t *testing.T, s *servertest.Server, token *softhsm.Token) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), s.Binary, "--data-dir", s.DataDir, "audit", "verify") // #nosec G204 -- the test's own binary
+	cmd.Env = append(os.Environ(), token.Env)
+	out, err := cmd.CombinedOutput()
+	if err != nil || strings.Contains(string(out), "without the root key") {
+		t.Fatalf("audit verify: %v\n%s", err, out)
+	}
 }
 
 // TestMoveSurvivesKill kills the server in the middle of a move, again and
