@@ -33,6 +33,14 @@ type Hold struct {
 // HoldKind is a freeze or a pause.
 type HoldKind string
 
+// A restore leaves a pause of this name and maker: nothing rotates before each
+// Secret was seen to log in at its target, which may have moved on since the
+// backup. It ends by itself then, or by hand.
+const (
+	HoldRestored = "restored"
+	RestoredBy   = "lockstep restore"
+)
+
 // The kinds of Hold.
 const (
 	HoldFreeze HoldKind = "freeze"

@@ -62,6 +62,31 @@ func (s *Service) RemoveHold(ctx context.Context, owner store.Owner, name string
 	return err
 }
 
+// EndRestores ends the pause after a restore for each owner of whom every Secret
+// was seen to log in since, and returns them.
+func (s *Service) EndRestores(ctx context.Context) ([]store.Owner, error) {
+	var done []store.Owner
+	look := func(tx store.ReadTx) (err error) {
+		done, err = tx.RestoresVerified()
+		return err
+	}
+	if err := s.store.View(ctx, look); err != nil || len(done) == 0 {
+		return nil, err
+	}
+	err := s.store.Update(ctx, func(tx store.Tx) error {
+		if err := look(tx); err != nil {
+			return err
+		}
+		for _, o := range done {
+			if err := tx.DeleteHold(o, lockstep.HoldRestored); err != nil {
+				return fmt.Errorf("end the pause of a restore: %w", err)
+			}
+		}
+		return nil
+	})
+	return done, err
+}
+
 func checkHold(h *lockstep.Hold) error {
 	refuse := func(problem, example string) error {
 		return lockstep.Refuse(lockstep.ErrInvalid, "The %s %q can't be set: %s; an example that works: %s.", h.Kind, h.Name, problem, example)

@@ -47,6 +47,11 @@ type FullList struct {
 type AdmissionReader interface {
 	// Holds reads all Holds of an owner, by name. There are only a few.
 	Holds(owner Owner) ([]*lockstep.Hold, error)
+	// RestoresVerified lists the owners who have the pause of a restore
+	// (lockstep.HoldRestored) and no Secret any more that it waits for: one
+	// that is Unverified, with rotation on and without an open Run, which would
+	// see to it.
+	RestoresVerified() ([]Owner, error)
 	// Usage counts the Places that are taken.
 	Usage() ([]Usage, error)
 	// HasPlace tells whether a Run has a Place.

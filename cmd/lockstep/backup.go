@@ -97,8 +97,10 @@ func newRestore() *cobra.Command {
 		Long: `Make a data directory and a store out of a backup. Both appear whole or not at all.
 
 --root-key names the root key that the installation had, as for serve. Every
-secret with a rotation is verified at its target once the server starts: targets
-may have moved on since the backup.`,
+secret with a rotation is verified at its target once the server starts, since
+targets may have moved on since the backup, and mended by its admin's credential
+if it has one. Rotations are paused until each was seen to log in; "lockstep check"
+names those that were not, "lockstep freeze remove restored" ends the pause.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			dir, _ := cmd.Flags().GetString("data-dir")

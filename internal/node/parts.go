@@ -175,6 +175,7 @@ func (n *Node) startScheduler() error {
 		Engine: n.runs, Wake: wake, Logger: n.log.With("part", "scheduler"),
 		Tasks: []scheduler.Task{
 			{Name: "purge deleted secrets", Spec: "@every 10s", Do: n.purge},
+			{Name: "end the pause of a restore", Spec: "@every 5s", Do: n.endRestores},
 		},
 	})
 	if err != nil {

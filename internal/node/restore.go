@@ -63,6 +63,15 @@ func Restore(ctx context.Context, r Restoring) error {
 	return moveInPlace(fresh, dir)
 }
 
+// endRestores lets rotations go on once a restore is verified.
+func (n *Node) endRestores(ctx context.Context) error {
+	done, err := n.runs.EndRestores(ctx)
+	for _, o := range done {
+		n.log.InfoContext(ctx, "every restored secret was seen to log in; rotations go on", "account", o.Account, "region", o.Region)
+	}
+	return err
+}
+
 func openByRoot(ctx context.Context, in *backup.Reader[sqlstore.Row], root hsm.Key) error {
 	if root == nil {
 		return fmt.Errorf("the backup was sealed under root key %s; name it by --root-key: %w", in.Header.RootID, lockstep.ErrInvalid)

@@ -30,6 +30,43 @@ func (t *tx) Holds(owner store.Owner) ([]*lockstep.Hold, error) {
 	return list, place("list holds", err)
 }
 
+// restored is the condition for a pause h of a restore, awaited for the Secrets s
+// that it waits for.
+const (
+	restored = `h.name = '` + lockstep.HoldRestored + `' AND h.made_by = '` + lockstep.RestoredBy + `'`
+	awaited  = `s.account = h.account AND s.region = h.region AND s.unverified AND s.rotates AND ` + noOpenRun
+)
+
+// RestoresVerified implements store.AdmissionReader.
+func (t *tx) RestoresVerified() ([]store.Owner, error) {
+	list, err := all(t.session, func(r row) (o store.Owner, err error) {
+		err = r.Scan(&o.Account, &o.Region)
+		return o, err
+	}, `SELECT h.account, h.region FROM holds h WHERE `+restored+` AND NOT EXISTS (SELECT 1 FROM secrets s WHERE `+awaited+`)`)
+	return list, place("list restores that are verified", err)
+}
+
+// pauseRestored pauses each owner who has something to verify.
+func (t *tx) pauseRestored() error {
+	owners, err := all(t.session, func(r row) (o store.Owner, err error) {
+		err = r.Scan(&o.Account, &o.Region)
+		return o, err
+	}, `SELECT DISTINCT s.account, s.region FROM secrets s WHERE s.unverified AND s.rotates`)
+	if err != nil {
+		return place("list owners", err)
+	}
+	for _, o := range owners {
+		err := t.SaveHold(&lockstep.Hold{
+			Account: o.Account, Region: o.Region, Name: lockstep.HoldRestored, Kind: lockstep.HoldPause, By: lockstep.RestoredBy, Created: t.Now(),
+			Reason: "until each secret was seen to log in (lockstep check), or lockstep freeze remove " + lockstep.HoldRestored,
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // SaveHold implements store.AdmissionWriter.
 func (t *tx) SaveHold(h *lockstep.Hold) error {
 	err := t.holdsChanged()

@@ -59,9 +59,10 @@ func TestDumpAndLoad(t *testing.T) {
 				if err := load(t, target, rows); err != nil {
 					t.Fatal(err)
 				}
-				if got := dump(t, target); len(got) != len(rows) {
-					t.Errorf("%d rows, want %d", len(got), len(rows))
+				if got := dump(t, target); len(got) != len(rows)+1 { // the pause
+					t.Errorf("%d rows, want %d", len(got), len(rows)+1)
 				}
+				wantPaused(t, target, rotated)
 				for _, id := range []lockstep.SecretID{plain, rotated} {
 					want, got := secretOf(t, source, id), secretOf(t, target, id)
 					if got.Unverified != (id == rotated) {
@@ -95,6 +96,47 @@ func TestDumpAndLoad(t *testing.T) {
 	}
 }
 
+// wantPaused looks that rotations are paused until the Secret is verified.
+func wantPaused(t *testing.T, s *sqlstore.Store, waits lockstep.SecretID) {
+	t.Helper()
+	owner := store.Owner{Account: "000000000000", Region: "us-east-1"}
+	look := func() (holds []*lockstep.Hold, done []store.Owner, broken []store.Violation) {
+		err := s.View(t.Context(), func(tx store.ReadTx) (err error) {
+			holds, err = tx.Holds(owner)
+			if err == nil {
+				done, err = tx.RestoresVerified()
+			}
+			if err == nil {
+				broken, err = tx.Violations()
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return holds, done, slices.DeleteFunc(broken, func(v store.Violation) bool { return v.Rule != "restored" })
+	}
+	verified := func(is bool) {
+		update(t, s, func(tx store.Tx) error {
+			secret, err := tx.LockSecret(waits)
+			if err != nil {
+				return err
+			}
+			secret.Unverified = !is
+			return tx.SaveSecret(secret)
+		})
+	}
+	holds, done, broken := look()
+	if len(holds) != 1 || holds[0].Kind != lockstep.HoldPause || len(done) > 0 || len(broken) != 1 || broken[0].ARN != "arn:rotated" {
+		t.Errorf("after the load: holds %v, verified %v, named %v", holds, done, broken)
+	}
+	verified(true)
+	if _, done, broken := look(); !slices.Equal(done, []store.Owner{owner}) || len(broken) > 0 {
+		t.Errorf("once it is verified: %v, named %v", done, broken)
+	}
+	verified(false)
+}
+
 func secretOf(t *testing.T, s *sqlstore.Store, id lockstep.SecretID) (out *lockstep.Secret) {
 	t.Helper()
 	err := s.View(t.Context(), func(tx store.ReadTx) error {
@@ -115,7 +157,7 @@ func variety(t *testing.T, s *sqlstore.Store) (plain, rotated, gone lockstep.Sec
 	update(t, s, func(tx store.Tx) error {
 		for _, sec := range []*lockstep.Secret{
 			{Name: "plain", Tags: []lockstep.Tag{{Key: "ключ", Value: `"quoted" and 'so'`}}},
-			{Name: "rotated", Rotation: &lockstep.Rotation{Rotator: "postgres"}},
+			{Name: "rotated", Rotation: &lockstep.Rotation{Enabled: true, Rotator: "postgres"}},
 			{Name: "gone"},
 		} {
 			sec.Account, sec.Region, sec.ARN, sec.Created, sec.Changed = "000000000000", "us-east-1", lockstep.ARN("arn:"+sec.Name), tx.Now(), tx.Now()

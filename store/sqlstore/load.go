@@ -15,8 +15,8 @@ import (
 
 // Load fills an empty store with the rows that next gives, until io.EOF, in one
 // transaction: all of it or nothing. Every Secret with a Rotation is marked
-// Unverified, since its target may have moved on since the dump; the engine then
-// verifies each. Errors: ErrExists if the store is not empty; ErrInvalid for a
+// Unverified, since its target may have moved on since the dump, and its owner is
+// paused: the engine verifies each, and then ends the pause. Errors: ErrExists if the store is not empty; ErrInvalid for a
 // dump of a newer version, which has what this one does not know.
 func (s *Store) Load(ctx context.Context, next func() (Row, error)) error {
 	return s.Update(ctx, func(w store.Tx) error {
@@ -51,7 +51,10 @@ func (s *Store) Load(ctx context.Context, next func() (Row, error)) error {
 			}
 		}
 		_, err = t.exec(`UPDATE secrets SET unverified = TRUE WHERE rotation IS NOT NULL AND NOT gone`)
-		return place("mark what has to be verified", err)
+		if err != nil {
+			return place("mark what has to be verified", err)
+		}
+		return t.pauseRestored()
 	})
 }
 

@@ -80,7 +80,7 @@ func sqliteScans(line string) bool {
 	}
 	for _, index := range []string{
 		"secrets_rotation", "secrets_purge", "secrets_verify", "versions_retire", "runs_retry", "jobs_due",
-		"secrets_drift", "waits_", "batches_active", "events_unsent", "events_old", "secrets_oldest",
+		"secrets_drift", "holds_restored", "waits_", "batches_active", "events_unsent", "events_old", "secrets_oldest",
 	} {
 		if strings.Contains(line, index) {
 			return false
@@ -316,7 +316,7 @@ func admission(t *tx, s *lockstep.Secret) error {
 		t.SaveHold(h), first(t.Holds(owner)), t.DeleteHold(owner, "h"), first(t.LockAdmission()),
 		t.SaveWait(store.Wait{Place: p}), first(t.Waiting()), first(t.NextWait()), first(t.HeldWaits(2, 1)),
 		first(t.NextWaits(store.FullList{}, 1)), first(t.NextWaits(full, 1)), t.LeaveWait("r"),
-		t.TakePlace(p), first(t.Usage()), first(t.HasPlace("r")), t.UseAdmin("r", s.ID), first(t.AdminUsed(s.ID)), t.LeavePlace("r"),
+		t.TakePlace(p), first(t.Usage()), first(t.RestoresVerified()), first(t.HasPlace("r")), t.UseAdmin("r", s.ID), first(t.AdminUsed(s.ID)), t.LeavePlace("r"),
 		first(t.NextVerify()), first(t.ClaimVerifies(1)), first(t.HasMaxAge(owner, 0, 1)),
 	)
 }

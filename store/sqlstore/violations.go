@@ -54,6 +54,8 @@ var rules = [...]rule{
 		SELECT s.arn, 'run ' || w.run || ' waits for a place and is over, or has one' FROM waits w JOIN secrets s ON s.id = w.secret
 		WHERE NOT EXISTS (SELECT 1 FROM runs r WHERE r.id = w.run AND r.is_open)
 		OR EXISTS (SELECT 1 FROM places p WHERE p.run = w.run)`},
+	{"restored", `SELECT s.arn, 'it was restored from a backup and was not seen to log in at its target yet; its events say why'
+		FROM holds h, secrets s WHERE ` + restored + ` AND ` + awaited},
 	{"live-sealed", `SELECT s.arn, 'version ' || v.id || ' may be live at the target but has no value'
 		FROM versions v JOIN secrets s ON s.id = v.secret WHERE v.maybe_live AND v.ciphertext IS NULL`},
 }
