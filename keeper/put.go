@@ -40,7 +40,17 @@ func (k *Keeper) Update(ctx context.Context, ref Ref, in UpdateInput) (WriteOutp
 }
 
 func (k *Keeper) updateFields(ctx context.Context, ref Ref, in UpdateInput) (WriteOutput, error) {
+	for {
+		out, err := k.tryFields(ctx, ref, in)
+		if !errors.Is(err, errMoved) {
+			return out, err
+		}
+	}
+}
+
+func (k *Keeper) tryFields(ctx context.Context, ref Ref, in UpdateInput) (WriteOutput, error) {
 	var out WriteOutput
+	values := &resealed{}
 	if in.KMSKeyID != nil {
 		seen, err := k.Describe(ctx, ref)
 		if err == nil {
@@ -56,8 +66,14 @@ func (k *Keeper) updateFields(ctx context.Context, ref Ref, in UpdateInput) (Wri
 			d, err := k.rekeyReplica(ctx, ref, *in.KMSKeyID)
 			return WriteOutput{Secret: d.Secret}, err
 		}
+		if values, err = k.reseal(ctx, ref, seen, *in.KMSKeyID); err != nil {
+			return out, err
+		}
 	}
-	err := k.change(ctx, ref, func(b *ledger.Book, _ store.Tx) error {
+	err := k.change(ctx, ref, func(b *ledger.Book, tx store.Tx) error {
+		if err := values.save(tx, b); err != nil {
+			return err
+		}
 		in.apply(b)
 		out = WriteOutput{Secret: b.Secret}
 		return nil
@@ -166,6 +182,10 @@ func (k *Keeper) write(ctx context.Context, ref Ref, w newVersion) (WriteOutput,
 		if err != nil {
 			return WriteOutput{}, err
 		}
+		values, err := k.reseal(ctx, ref, seen, keyID)
+		if err != nil {
+			return WriteOutput{}, err
+		}
 		// By hand anything may be put: an Account that cannot be told is none.
 		account, _ := k.accountOf(s, w.value)
 		var out WriteOutput
@@ -178,6 +198,11 @@ func (k *Keeper) write(ctx context.Context, ref Ref, w newVersion) (WriteOutput,
 			}, w.value)
 			if err != nil {
 				return err
+			}
+			if made {
+				if err := values.save(tx, b); err != nil {
+					return err
+				}
 			}
 			out = WriteOutput{Secret: b.Secret, Version: w.token}
 			before := b.Stages[lockstep.Current]
