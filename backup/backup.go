@@ -15,8 +15,10 @@ import (
 	"bufio"
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/binary"
 	"encoding/gob"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -175,6 +177,13 @@ func NewReader[R any](in io.Reader) (*Reader[R], error) {
 		return nil, errDamaged
 	}
 	return r, nil
+}
+
+// ID names this very backup: a hash of its header, which holds what was drawn
+// for it alone.
+func (r *Reader[R]) ID() string {
+	sum := sha256.Sum256(r.header)
+	return hex.EncodeToString(sum[:])
 }
 
 // OpenByRoot opens the stream by the root key that sealed it. Errors:

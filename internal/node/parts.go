@@ -31,7 +31,10 @@ import (
 
 // openStore opens the database.
 func (n *Node) openStore(ctx context.Context) error {
-	return n.withStore(ctx, n.tryStore)
+	if err := n.withStore(ctx, n.tryStore); err != nil {
+		return err
+	}
+	return n.withStore(ctx, n.takeRestored)
 }
 
 func (n *Node) tryStore(ctx context.Context) error {

@@ -12,6 +12,7 @@ import (
 	"lockstep"
 	"lockstep/backup"
 	"lockstep/hsm"
+	"lockstep/store"
 	"lockstep/store/sqlstore"
 )
 
@@ -31,7 +32,7 @@ type Restoring struct {
 
 // Restore makes a data directory and a store out of a backup. The directory
 // appears whole or not at all, also over a crash, and so does the content of the
-// store. Errors: ErrExists if there is something already; ErrDecrypt for a
+// store; one that was killed between the two is repeated. Errors: ErrExists if there is something already; ErrDecrypt for a
 // backup that is damaged or does not open; ErrInvalid for one of a newer version.
 func Restore(ctx context.Context, r Restoring) error {
 	if entries, err := os.ReadDir(r.DataDir); err == nil && len(entries) > 0 {
@@ -88,22 +89,110 @@ func restoreInto(ctx context.Context, dir string, in *backup.Reader[sqlstore.Row
 	if err != nil {
 		return fmt.Errorf("open store: %w", err)
 	}
-	err = db.Load(ctx, func() (sqlstore.Row, error) {
-		for {
-			file, row, err := in.Next()
-			switch {
-			case err != nil:
+	r := restoring{dir: dir, in: in}
+	err = db.Load(ctx, r.next)
+	if errors.Is(err, lockstep.ErrExists) {
+		err = r.resume(ctx, db, err)
+	}
+	return errors.Join(err, db.Close())
+}
+
+// settingRestore is a setting of the store: the backup that filled it, from the
+// end of the load to the first start of a server. A restore that was killed
+// between store and directory finds by it that the store is done.
+const settingRestore = "restored-backup"
+
+// restoring is a backup on its way into a directory and a store.
+type restoring struct {
+	dir string
+	in  *backup.Reader[sqlstore.Row]
+	// marked is set once the row of settingRestore was given.
+	marked bool
+}
+
+// next gives the rows of the store, and the mark after the last; files are
+// written when they come by.
+func (r *restoring) next() (sqlstore.Row, error) {
+	for {
+		file, row, err := r.in.Next()
+		switch {
+		case errors.Is(err, io.EOF) && !r.marked:
+			r.marked = true
+			return sqlstore.Row{
+				Table: "settings", Columns: []string{"name", "value"},
+				Cells: []sqlstore.Cell{{Text: settingRestore}, {Bytes: []byte(r.in.ID())}},
+			}, nil
+		case err != nil:
+			return sqlstore.Row{}, err
+		case row != nil && !isMark(*row):
+			return *row, nil
+		case file != nil:
+			if err := writeRestored(r.dir, *file); err != nil {
 				return sqlstore.Row{}, err
-			case row != nil:
-				return *row, nil
-			case file != nil:
-				if err := writeRestored(dir, *file); err != nil {
-					return sqlstore.Row{}, err
-				}
 			}
 		}
+	}
+}
+
+// isMark tells the mark of an earlier restore, which the backup has from its
+// store, from other rows.
+func isMark(row sqlstore.Row) bool {
+	if row.Table != "settings" {
+		return false
+	}
+	at := slices.Index(row.Columns, "name")
+	return at >= 0 && row.Cells[at].Text == settingRestore
+}
+
+// resume goes on with the files if this very backup filled the store and no
+// server has used it since; else the store is somebody's.
+func (r *restoring) resume(ctx context.Context, db *sqlstore.Store, full error) error {
+	id, err := restoredFrom(ctx, db)
+	if err != nil {
+		return err
+	}
+	if id != r.in.ID() {
+		return fmt.Errorf("%w; name an empty database by --store, or empty this one if nothing needs it", full)
+	}
+	for {
+		if _, err := r.next(); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+	}
+}
+
+// restoredFrom reads the mark; empty if there is none.
+func restoredFrom(ctx context.Context, s store.Store) (string, error) {
+	var id []byte
+	err := s.View(ctx, func(tx store.ReadTx) error {
+		var err error
+		id, err = tx.Setting(settingRestore)
+		if errors.Is(err, lockstep.ErrNotFound) {
+			return nil
+		}
+		return err
 	})
-	return errors.Join(err, db.Close())
+	if err != nil {
+		return "", fmt.Errorf("look whether the store was restored: %w", err)
+	}
+	return string(id), nil
+}
+
+// takeRestored makes a restored store this installation's: no restore takes it
+// for its own any more.
+func (n *Node) takeRestored(ctx context.Context) error {
+	id, err := restoredFrom(ctx, n.store)
+	if err != nil || id == "" {
+		return err
+	}
+	n.log.InfoContext(ctx, "the store was restored from a backup; rotations are paused until each secret was seen to log in")
+	err = n.store.Update(ctx, func(tx store.Tx) error { return tx.SaveSetting(settingRestore, []byte{}) })
+	if err != nil {
+		return fmt.Errorf("take the restored store: %w", err)
+	}
+	return nil
 }
 
 func writeRestored(dir string, f backup.File) error {

@@ -61,7 +61,12 @@ func TestBackupAndRestore(t *testing.T) {
 				dsn := pgtest.Shared(t).DatabaseDSN(t)
 				args, serve = append(args, "--store", dsn), append(serve, "--store", dsn)
 			}
-			restore(t, s.Binary, append([]string{"--in", c.in, "--data-dir", data}, args...)...)
+			args = append([]string{"--in", c.in, "--data-dir", data}, args...)
+			restore(t, s.Binary, args...)
+			if c.store == pg { // as if it had been killed when the store was done
+				must(t, os.RemoveAll(data))
+				restore(t, s.Binary, args...)
+			}
 			again := servertest.Start(t, servertest.Options{DataDir: data, Args: serve})
 			wantValue(t, again, "a", "value of a") // signed with the old credentials, under the old authority
 			if _, err := valueOf(t.Context(), again.Secrets(t), "later"); err == nil {
@@ -70,6 +75,13 @@ func TestBackupAndRestore(t *testing.T) {
 			create(t, again, "new", "made after the restore")
 			if out, err := cli(t, again, "check"); err != nil {
 				t.Errorf("check: %s", out)
+			}
+			if c.store == pg { // it is somebody's now
+				must(t, os.Rename(data, data+"-used"))
+				out, err := exec.CommandContext(t.Context(), s.Binary, append([]string{"restore"}, args...)...).CombinedOutput() // #nosec G204 -- the test's own binary
+				if err == nil || !strings.Contains(string(out), "name an empty database") {
+					t.Errorf("a restore over a store in use: %v, %s", err, out)
+				}
 			}
 		})
 	}
