@@ -26,7 +26,13 @@ context = {"app": "boto"}
 blob = kms.encrypt(KeyId="alias/boto", Plaintext=b"hello", EncryptionContext=context)["CiphertextBlob"]
 opened = kms.decrypt(CiphertextBlob=blob, EncryptionContext=context)
 assert opened["Plaintext"] == b"hello" and opened["KeyId"] == key["Arn"], opened
-refused("InvalidCiphertextException", kms.decrypt, CiphertextBlob=blob)
+for wrong in [{}, {"app": "Boto"}, {"App": "boto"}, {"app": "boto", "more": ""}]:
+    refused("InvalidCiphertextException", kms.decrypt, CiphertextBlob=blob, EncryptionContext=wrong)
+for foreign in [b"x", bytes.fromhex("0102030078"), blob[:-1], blob + b"x", blob[:60] + bytes([blob[60] ^ 1]) + blob[61:]]:
+    refused("InvalidCiphertextException", kms.decrypt, CiphertextBlob=foreign, EncryptionContext=context)
+other = kms.create_key()["KeyMetadata"]
+refused("IncorrectKeyException", kms.decrypt, CiphertextBlob=blob, EncryptionContext=context, KeyId=other["KeyId"])
+refused("IncorrectKeyException", kms.re_encrypt, CiphertextBlob=blob, SourceEncryptionContext=context, SourceKeyId=other["KeyId"], DestinationKeyId=key["KeyId"])
 
 data = kms.generate_data_key(KeyId=key["Arn"], KeySpec="AES_256")
 assert kms.decrypt(CiphertextBlob=data["CiphertextBlob"])["Plaintext"] == data["Plaintext"] and len(data["Plaintext"]) == 32
@@ -44,4 +50,8 @@ refused("KMSInvalidStateException", kms.encrypt, KeyId="alias/boto", Plaintext=b
 kms.cancel_key_deletion(KeyId=key["KeyId"])
 refused("NotFoundException", kms.describe_key, KeyId="alias/none")
 refused("MalformedPolicyDocumentException", kms.put_key_policy, KeyId=key["KeyId"], PolicyName="default", Policy="{")
+nobody = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::%s:user/nobody"},"Action":"kms:*","Resource":"*"}]}'
+before = kms.get_key_policy(KeyId=key["KeyId"], PolicyName="default")["Policy"]
+refused("MalformedPolicyDocumentException", kms.put_key_policy, KeyId=key["KeyId"], PolicyName="default", Policy=nobody % key["AWSAccountId"])
+assert kms.get_key_policy(KeyId=key["KeyId"], PolicyName="default")["Policy"] == before
 kms.delete_alias(AliasName="alias/boto")
