@@ -60,6 +60,7 @@ func rules() []rule {
 		{folder: "internal/harden"},
 		{folder: "internal/pgserver"},
 		{folder: "internal/pgtest", may: []string{"internal/pgserver"}},
+		{folder: "internal/redistest"},
 
 		// What breaks a server on purpose (build tag "faults"), and what holds
 		// the house and its documents together.
@@ -88,6 +89,8 @@ func concrete() map[string][]string {
 		"hsm/file":          {"internal/node", "internal/rootkey"},
 		"hsm/pkcs11":        {"internal/rootkey"},
 		"rotators/postgres": wiring,
+		"rotators/redis":    wiring,
+		"rotators/generic":  wiring,
 	}
 }
 

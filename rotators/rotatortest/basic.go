@@ -54,10 +54,30 @@ func testSet(t *testing.T, s *suite) {
 		s.wantAccepted(t, "the old value", s.Current)
 	}
 	// The other way round, as the next Run does.
-	s.finish(pending)
+	old := s.finish(pending)
 	next := s.create(t)
-	s.set(t, 2, next)
+	for range 2 {
+		if err := s.rotator.Set(t.Context(), s.after(2, next, old)); err != nil {
+			t.Fatalf("set of the next run: %v", err)
+		}
+	}
 	s.wantAccepted(t, "the next value", next)
+	if s.rotator.Traits().Overlap == lockstep.TwoValues {
+		s.wantAccepted(t, "AWSCURRENT beside the next value", pending)
+		s.wantRefused(t, "the value of the run before", old)
+		// What is set again is AWSCURRENT itself: nothing else is touched.
+		s.restore(t, 3, pending, next)
+		s.wantAccepted(t, "the pending value after AWSCURRENT was set again", next)
+	}
+}
+
+// restore sets AWSCURRENT again, as undo and verify do.
+func (s *suite) restore(t *testing.T, fence uint64, current, live lockstep.Value) {
+	t.Helper()
+	if err := s.rotator.Set(t.Context(), s.after(fence, current, live)); err != nil {
+		t.Fatalf("set AWSCURRENT again: %v", err)
+	}
+	s.wantAccepted(t, "AWSCURRENT that was set again", current)
 }
 
 func testVerdicts(t *testing.T, s *suite) {

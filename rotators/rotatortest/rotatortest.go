@@ -42,6 +42,12 @@ type Target struct {
 	// Session logs in with v and stays; the channel is closed when the target
 	// ends the session. Nil if the target has none.
 	Session func(t *testing.T, v lockstep.Value) <-chan struct{}
+	// SessionsLinger tells that a target cannot say which credential a session
+	// used: a retirement then ends none.
+	SessionsLinger bool
+	// Parts tells that the target is several servers: a call that was refused
+	// half-way says Unknown, where another says NotApplied.
+	Parts bool
 	// Away makes the target unreachable, Back ends that. Nil if it cannot be.
 	Away, Back func(t *testing.T)
 	// Clear is the clear credential in v; Log is all that the target wrote
@@ -153,6 +159,18 @@ func wantError(t *testing.T, err error, o lockstep.Outcome, f lockstep.Fault) *l
 		t.Errorf("got outcome %v, fault %d; want %v, %d: %v", te.Outcome, te.Fault, o, f, err)
 	}
 	return te
+}
+
+// wantPassing checks that a call was refused for now, and tells whether it is
+// certain that it did nothing.
+func (s *suite) wantPassing(t *testing.T, err error) (nothing bool) {
+	t.Helper()
+	if te := lockstep.AsTargetError(err); s.Parts && te.Outcome == lockstep.Unknown {
+		wantError(t, err, lockstep.Unknown, lockstep.FaultTransient)
+		return false
+	}
+	wantError(t, err, lockstep.NotApplied, lockstep.FaultTransient)
+	return true
 }
 
 func need(t *testing.T, there bool, what string) {
