@@ -29,7 +29,7 @@ func rules() []rule {
 		{folder: "backup"},
 		{folder: "ledger", may: []string{"store", "schedule"}},
 		{folder: "keeper", may: []string{"store", "keys", "ledger"}},
-		{folder: "runs", may: []string{"store", "schedule", "keeper", "ledger"}},
+		{folder: "runs", may: []string{"store", "schedule", "keeper", "ledger", "password"}},
 
 		// What moves: time, messages, work.
 		{folder: "scheduler"},

@@ -59,6 +59,7 @@ func (n *Node) buildEngine(context.Context) error {
 	err = errors.Join(
 		n.registry.Register(postgres.NameSingle, fault.Rotator(single)),
 		n.registry.Register(postgres.NameAlternating, fault.Rotator(alternating)),
+		n.registerValues(),
 	)
 	if err != nil {
 		return err

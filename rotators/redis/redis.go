@@ -131,7 +131,11 @@ func (r *Rotator) Create(_ context.Context, req *rotators.Request) (lockstep.Val
 	if err != nil {
 		return lockstep.Value{}, malformed("AWSCURRENT", err)
 	}
-	pw, err := r.passwords.Generate()
+	policy, err := r.passwords.With(req.Passwords)
+	if err != nil {
+		return lockstep.Value{}, permanent("", "make password: %w", err)
+	}
+	pw, err := policy.Generate()
 	if err != nil {
 		return lockstep.Value{}, permanent("", "make password: %w", err)
 	}
@@ -190,7 +194,7 @@ func (r *Rotator) Retire(ctx context.Context, req *rotators.Request, old lockste
 		return malformed("AWSCURRENT", err)
 	}
 	if gone.sameUser(current) && gone.password == current.password {
-		return permanent("", "AWSCURRENT has the same password of user %q: not retired", gone.user)
+		return permanent("", "password of user %q is not retired: %w", gone.user, rotators.ErrCurrents)
 	}
 	c := change{doing: fmt.Sprintf("remove old password of user %q", gone.user), user: gone.user, remove: []string{gone.hash()}}
 	// The admin's ARN and the nodes as they are now; an old value may name

@@ -80,7 +80,28 @@ func (s *suite) restore(t *testing.T, fence uint64, current, live lockstep.Value
 	s.wantAccepted(t, "AWSCURRENT that was set again", current)
 }
 
+// testPolicy asks for passwords that only this policy makes; a policy that
+// nothing can satisfy is refused for good.
+func testPolicy(t *testing.T, s *suite) {
+	need(t, s.Clear != nil, "clear credential")
+	r := s.request(1, lockstep.Value{})
+	r.Passwords = lockstep.PasswordPolicy{
+		Length: 44, ExcludeCharacters: "0123456", ExcludeUppercase: true, ExcludeLowercase: true, ExcludePunctuation: true,
+	}
+	v, err := s.rotator.Create(t.Context(), r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := s.Clear(t, v); len(got) != 44 || strings.Trim(got, "789") != "" {
+		t.Errorf("a password of %d characters, not 44 of 7, 8 and 9", len(got))
+	}
+	r.Passwords.ExcludeNumbers = true
+	_, err = s.rotator.Create(t.Context(), r)
+	wantError(t, err, lockstep.NotApplied, lockstep.FaultPermanent)
+}
+
 func testVerdicts(t *testing.T, s *suite) {
+	need(t, s.Accepts != nil, "target")
 	r := s.request(1, lockstep.Value{})
 	if err := s.rotator.Test(t.Context(), r, s.Current); err != nil {
 		t.Errorf("AWSCURRENT: %v", err)
@@ -98,6 +119,9 @@ func testMalformed(t *testing.T, s *suite) {
 		"a list":      lockstep.StringValue("[]"),
 		"wrong types": lockstep.StringValue(`{"host":1,"username":"planted-marker","password":[]}`),
 	} {
+		if s.PlainText && name == "no JSON" {
+			continue
+		}
 		r := s.request(1, v)
 		r.Current = v
 		_, err := s.rotator.Create(t.Context(), r)

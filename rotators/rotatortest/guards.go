@@ -12,6 +12,7 @@ import (
 )
 
 func testLate(t *testing.T, s *suite) {
+	need(t, s.Accepts != nil, "target")
 	pending := s.create(t)
 	r := s.request(1, pending)
 	r.Guard.NotAfter = tooLate
@@ -38,6 +39,7 @@ func testLate(t *testing.T, s *suite) {
 const heldUp = 300 * time.Millisecond
 
 func testLostLease(t *testing.T, s *suite) {
+	need(t, s.Accepts != nil, "target")
 	pending := s.create(t)
 	r := s.request(1, pending)
 	r.Guard.NotAfter = lost

@@ -1,0 +1,26 @@
+package node
+
+import (
+	"errors"
+
+	"lockstep/internal/fault"
+	"lockstep/rotators/generic"
+	"lockstep/rotators/redis"
+)
+
+// registerValues registers the rotators that keep no sessions: there is nothing
+// to close at the end.
+func (n *Node) registerValues() error {
+	byValue, err := redis.New(redis.Config{})
+	if err != nil {
+		return err
+	}
+	plain, err := generic.New(generic.Config{})
+	if err != nil {
+		return err
+	}
+	return errors.Join(
+		n.registry.Register(redis.Name, fault.Rotator(byValue)),
+		n.registry.Register(generic.Name, plain), // it makes no call that could fail
+	)
+}
