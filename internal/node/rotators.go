@@ -1,7 +1,10 @@
 package node
 
 import (
+	"context"
 	"errors"
+
+	goredis "github.com/redis/go-redis/v9"
 
 	"lockstep/internal/fault"
 	"lockstep/rotators/generic"
@@ -11,6 +14,7 @@ import (
 // registerValues registers the rotators that keep no sessions: there is nothing
 // to close at the end.
 func (n *Node) registerValues() error {
+	goredis.SetLogger(silent{})
 	byValue, err := redis.New(redis.Config{})
 	if err != nil {
 		return err
@@ -24,3 +28,9 @@ func (n *Node) registerValues() error {
 		n.registry.Register(generic.Name, plain), // it makes no call that could fail
 	)
 }
+
+// silent keeps go-redis from printing to standard error what its errors say too.
+type silent struct{}
+
+// Printf does nothing.
+func (silent) Printf(context.Context, string, ...any) {}

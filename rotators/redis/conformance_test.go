@@ -55,7 +55,7 @@ const (
 
 // adminRules is what the guide tells people to give to the admin.
 const adminRules = "resetkeys ~lockstep:* resetchannels -@all +acl|setuser +acl|getuser +acl|save +config|get " +
-	"+config|rewrite +client|list +client|kill +cluster|nodes +readonly +role +info +time +watch +multi +exec +get +set"
+	"+config|rewrite +cluster|nodes +readonly +role +info +time +watch +multi +exec +get +set"
 
 // world is one or more servers on which each test makes users of its own.
 type world struct{ servers []*redistest.Server }

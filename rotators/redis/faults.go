@@ -70,7 +70,7 @@ func rights(admin string) string {
 // adminRules are all that the admin needs.
 var adminRules = []string{
 	"~lockstep:*", "+acl|setuser", "+acl|getuser", "+acl|save", "+config|get", "+config|rewrite",
-	"+client|list", "+client|kill", "+cluster|nodes", "+readonly", "+role", "+info", "+time", "+watch", "+multi", "+exec", "+get", "+set",
+	"+cluster|nodes", "+readonly", "+role", "+info", "+time", "+watch", "+multi", "+exec", "+get", "+set",
 }
 
 // changeFault reads the failure of a command that may have changed something.

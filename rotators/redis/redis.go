@@ -37,8 +37,8 @@
 // # Sessions
 //
 // that are logged in stay so, whatever becomes of the password. Redis keeps no
-// note of which password a session used, so retiring a value ends none; see
-// EndSessions for what can be done when a password has leaked.
+// note of which password a session used, so retiring a value ends none; CLIENT
+// KILL USER would end those of AWSCURRENT too.
 package redis
 
 import (
