@@ -28,9 +28,6 @@ type node struct {
 	slots     []slotRange
 }
 
-// clientName shows in CLIENT LIST.
-const clientName = "lockstep"
-
 // dial opens one connection and logs in. Errors: a TargetError with
 // NotApplied; FaultRefusedLogin is the server's word on this credential.
 func (r *Rotator) dial(ctx context.Context, as *value, addr string) (*node, error) {
