@@ -31,7 +31,7 @@ const Host = "127.0.0.1"
 // Superuser and SuperPassword log in with every right.
 const (
 	Superuser     = "root"
-	SuperPassword = "root-of-this-test-4Yx"
+	SuperPassword = "root-of-this-test-4Yx" // #nosec G101 -- a private server's, on loopback, for one test
 )
 
 // Server is a running private Redis.
