@@ -12,6 +12,9 @@ type Rotation struct {
 	RotatorARN string     `json:"rotatorArn"`
 	Schedule   Schedule   `json:"schedule"`
 	Retirement Retirement `json:"retirement"`
+	// Passwords is the Secret's own policy for new values, laid over the
+	// rotator's.
+	Passwords PasswordPolicy `json:"passwords,omitzero"`
 	// MaxAttempts bounds the failed calls of one Run before it rolls back;
 	// zero means DefaultMaxAttempts.
 	MaxAttempts int `json:"maxAttempts,omitempty"`
@@ -108,6 +111,21 @@ type Retirement struct {
 	Delay time.Duration `json:"delay,omitempty"`
 }
 
+// PasswordPolicy is what a Secret asks of its new passwords beyond its rotator's
+// own policy. The zero value asks for nothing. Package password gives it its
+// meaning.
+type PasswordPolicy struct {
+	// Length is the number of characters; zero means the rotator's, usually 32.
+	Length int `json:"length,omitempty"`
+	// ExcludeCharacters do not appear, beside those that the rotator leaves out.
+	ExcludeCharacters string `json:"excludeCharacters,omitempty"`
+	// The classes that do not appear.
+	ExcludeUppercase   bool `json:"excludeUppercase,omitempty"`
+	ExcludeLowercase   bool `json:"excludeLowercase,omitempty"`
+	ExcludeNumbers     bool `json:"excludeNumbers,omitempty"`
+	ExcludePunctuation bool `json:"excludePunctuation,omitempty"`
+}
+
 // Chooser says who chooses the value of a credential.
 type Chooser int
 
@@ -144,6 +162,10 @@ type Traits struct {
 func (t Traits) OverwritesOld() bool {
 	return t.Chooser == Chosen && (t.Overlap == OneValue || t.Overlap == TwoAccounts)
 }
+
+// KeepsTwoValues tells whether an Account accepts, once a new value is set, that
+// value and AWSCURRENT, and no earlier one.
+func (t Traits) KeepsTwoValues() bool { return t.Chooser == Chosen && t.Overlap == TwoValues }
 
 // Retires tells whether there is an old credential to remove after finish.
 func (t Traits) Retires() bool { return t.Chooser != ValueOnly && t.Overlap != OneValue }

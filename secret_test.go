@@ -133,16 +133,17 @@ func TestTraits(t *testing.T) {
 		class               string
 		traits              lockstep.Traits
 		overwrites, retires bool
+		two                 bool
 	}{
-		{"chosen, one value", lockstep.Traits{Chooser: lockstep.Chosen, Overlap: lockstep.OneValue}, true, false},
-		{"chosen, two accounts", lockstep.Traits{Chooser: lockstep.Chosen, Overlap: lockstep.TwoAccounts}, true, true},
-		{"chosen, two values", lockstep.Traits{Chooser: lockstep.Chosen, Overlap: lockstep.TwoValues}, false, true},
-		{"issued, several", lockstep.Traits{Chooser: lockstep.Issued, Overlap: lockstep.TwoValues}, false, true},
-		{"issued, one", lockstep.Traits{Chooser: lockstep.Issued, Overlap: lockstep.OneValue}, false, false},
-		{"no target", lockstep.Traits{Chooser: lockstep.ValueOnly, Overlap: lockstep.TwoValues}, false, false},
+		{"chosen, one value", lockstep.Traits{Chooser: lockstep.Chosen, Overlap: lockstep.OneValue}, true, false, false},
+		{"chosen, two accounts", lockstep.Traits{Chooser: lockstep.Chosen, Overlap: lockstep.TwoAccounts}, true, true, false},
+		{"chosen, two values", lockstep.Traits{Chooser: lockstep.Chosen, Overlap: lockstep.TwoValues}, false, true, true},
+		{"issued, several", lockstep.Traits{Chooser: lockstep.Issued, Overlap: lockstep.TwoValues}, false, true, false},
+		{"issued, one", lockstep.Traits{Chooser: lockstep.Issued, Overlap: lockstep.OneValue}, false, false, false},
+		{"no target", lockstep.Traits{Chooser: lockstep.ValueOnly, Overlap: lockstep.TwoValues}, false, false, false},
 	} {
-		if c.traits.OverwritesOld() != c.overwrites || c.traits.Retires() != c.retires {
-			t.Errorf("%s: overwrites %v, retires %v", c.class, c.traits.OverwritesOld(), c.traits.Retires())
+		if c.traits.OverwritesOld() != c.overwrites || c.traits.Retires() != c.retires || c.traits.KeepsTwoValues() != c.two {
+			t.Errorf("%s: overwrites %v, retires %v, two %v", c.class, c.traits.OverwritesOld(), c.traits.Retires(), c.traits.KeepsTwoValues())
 		}
 	}
 }

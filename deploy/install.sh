@@ -13,7 +13,7 @@
 set -eu
 
 if [ $# -eq 0 ]; then
-	set -- postgresql mariadb softhsm2 systemd awscli python3-boto3 nodejs npm
+	set -- postgresql mariadb redis-server softhsm2 systemd awscli python3-boto3 nodejs npm
 fi
 
 # have PATTERN...: is one of these programs there? A pattern without a slash is

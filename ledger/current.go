@@ -133,7 +133,7 @@ func (b *Book) finish(run *lockstep.Run, lease *lockstep.Lease) error {
 // then the old one may be what it accepts, and a verify Job says.
 func (b *Book) settleTarget(run *lockstep.Run, target *lockstep.Version) error {
 	if run.State == lockstep.RunSet || run.State == lockstep.RunTested {
-		if err := b.dropOverwritten(target); err != nil {
+		if err := b.dropOverwritten(run, target); err != nil {
 			return err
 		}
 	}
@@ -213,12 +213,14 @@ func (b *Book) RetireByPolicy(v *lockstep.Version) error {
 	return b.AskRetirement(v, v.RetireAt)
 }
 
-// dropOverwritten takes out of the maybe-live set what the new value has
-// overwritten at the target: every other value of the same Account, where the
-// Account holds one value. There is nothing left of them to retire; a hand may
-// still put AWSCURRENT back onto one, and verify then sets it again.
-func (b *Book) dropOverwritten(current *lockstep.Version) error {
-	if !b.traits.OverwritesOld() || current.Account == "" {
+// dropOverwritten takes out of the maybe-live set what the Run's set has taken
+// away at the target: every other value of the same Account, where the Account
+// holds one value; where it holds two, all but the Version that AWSCURRENT has
+// left. There is nothing left of them to retire; a hand may still put AWSCURRENT
+// back onto one, and verify then sets it again.
+func (b *Book) dropOverwritten(run *lockstep.Run, current *lockstep.Version) error {
+	two := b.traits.KeepsTwoValues()
+	if !b.traits.OverwritesOld() && !two || current.Account == "" {
 		return nil
 	}
 	live, err := b.tx.LiveVersions(b.Secret.ID)
@@ -226,7 +228,7 @@ func (b *Book) dropOverwritten(current *lockstep.Version) error {
 		return fmt.Errorf("read live versions: %w", err)
 	}
 	for _, v := range live {
-		if v.ID == current.ID || v.Account != current.Account {
+		if v.ID == current.ID || v.Account != current.Account || two && v.ID == run.Base {
 			continue
 		}
 		v.MaybeLive = false

@@ -22,9 +22,11 @@ const (
 	MaxExclude    = 4096
 )
 
-// Unsafe is what breaks connection strings, .pgpass, .env files and shells in
-// practice; passwords that rotators make go without.
-const Unsafe = "/@\"'\\:%$& `"
+// Unsafe is what has to be quoted somewhere: in a URL's or a driver's connection
+// string, .pgpass, .env files, YAML or a shell. What is left of the punctuation
+// marks are those that RFC 3986 calls unreserved, "-._~"; passwords that rotators
+// make have no others.
+const Unsafe = "!\"#$%&'()*+,/:;<=>?@[\\]^`{|} "
 
 // The four kinds of character.
 const (
@@ -60,10 +62,10 @@ type Policy struct {
 func ForAWS() Policy { return Policy{RequireEachIncludedType: true} }
 
 // ForRotation is the default policy of the rotators: 32 characters of each
-// kind, none of Unsafe, and no dash at the start, where a program would take
-// it for an option.
+// kind, none of Unsafe, and at the start no dash, which a program would take for
+// an option, and no tilde, which a shell would take for a home.
 func ForRotation() Policy {
-	return Policy{Exclude: Unsafe, NotFirst: "-", RequireEachIncludedType: true}
+	return Policy{Exclude: Unsafe, NotFirst: "-~", RequireEachIncludedType: true}
 }
 
 // Validate tells whether any password can satisfy the policy. Errors:

@@ -16,6 +16,7 @@ package rotators
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -35,7 +36,10 @@ type Rotator interface {
 	Create(ctx context.Context, r *Request) (lockstep.Value, error)
 	// Set makes the target accept r.Pending. It logs in as the pending value
 	// (then it is done), else as AWSCURRENT, else with one of r.Live, else
-	// with r.Admin, as its kind allows. Applied is returned as nil.
+	// with r.Admin, as its kind allows. Applied is returned as nil. Where an
+	// account may have two values (TwoValues), it accepts AWSCURRENT and
+	// r.Pending afterwards and none of r.Live; but if r.Pending is AWSCURRENT
+	// itself, which undo and verify bring back, nothing is taken away.
 	Set(ctx context.Context, r *Request) error
 	// Test logs in with v as an application would and runs the declared
 	// permission probes. nil: accepted. FaultRefusedLogin: the target refused
@@ -58,7 +62,10 @@ type Request struct {
 	// Admin is AWSCURRENT of the secret that Current names as its "masterarn";
 	// zero if it names none.
 	Admin lockstep.Value
-	Guard Guard
+	// Passwords is the Secret's own policy for new values, which Create lays
+	// over the rotator's (password.Policy.With).
+	Passwords lockstep.PasswordPolicy
+	Guard     Guard
 }
 
 // Guard keeps a call that was held up on its way from landing after newer work
@@ -101,6 +108,10 @@ type Identifier interface {
 type Fencer interface {
 	Raise(ctx context.Context, r *Request) (fence uint64, err error)
 }
+
+// ErrCurrents is in the chain of what Retire returns if old and AWSCURRENT log
+// in with the same credential: there is nothing to remove.
+var ErrCurrents = errors.New("the credential is AWSCURRENT's")
 
 // Retirer removes an old credential at the target: so that old no longer logs
 // in, and Current still does. Done already is success.

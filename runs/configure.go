@@ -10,6 +10,7 @@ import (
 	"lockstep"
 	"lockstep/keeper"
 	"lockstep/ledger"
+	"lockstep/password"
 	"lockstep/store"
 )
 
@@ -101,6 +102,12 @@ func (s *Service) plannedRotation(ctx context.Context, ref keeper.Ref, in Rotate
 			return r, nil, err
 		}
 		r.Retirement = *in.Retirement
+	}
+	if in.Passwords != nil {
+		if _, err := password.ForRotation().With(*in.Passwords); err != nil {
+			return r, nil, lockstep.Refuse(lockstep.ErrInvalid, "The password policy can't be used: %s.", err)
+		}
+		r.Passwords = *in.Passwords
 	}
 	if in.VerifyEvery != nil {
 		if r.VerifyEvery = *in.VerifyEvery; r.VerifyEvery > 0 && r.VerifyEvery < time.Minute {

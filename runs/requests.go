@@ -21,6 +21,8 @@ type RotateInput struct {
 	// and catch-up, of which AWS knows nothing, stay.
 	Rules      *lockstep.Schedule
 	Retirement *lockstep.Retirement
+	// Passwords is the Secret's own policy for new values, as a whole.
+	Passwords *lockstep.PasswordPolicy
 	// Trigger is why the Run is started; empty means TriggerManual. An emergency
 	// goes before all others and passes every Hold.
 	Trigger lockstep.Trigger

@@ -35,7 +35,7 @@ func (s *Service) ClaimRetire(ctx context.Context, id lockstep.SecretID, version
 		if wait != nil {
 			return retireLater(b, v, wait.Until)
 		}
-		dropped, err := dropIfCurrents(tx, b, v)
+		dropped, err := dropIfCurrents(tx, b, traits, v)
 		if dropped || err != nil {
 			ended = true
 			return err
@@ -115,13 +115,14 @@ func mayRetire(b *ledger.Book, v *lockstep.Version) (*Waiting, error) {
 
 // dropIfCurrents gives a retirement up if its credential is AWSCURRENT's own:
 // the same Version, or a Version of the same Account where an Account holds
-// one value.
-func dropIfCurrents(tx store.Tx, b *ledger.Book, v *lockstep.Version) (bool, error) {
+// one value. Where it may hold several, only the rotator can tell (Dropped).
+func dropIfCurrents(tx store.Tx, b *ledger.Book, traits lockstep.Traits, v *lockstep.Version) (bool, error) {
 	current, err := tx.Version(b.Secret.ID, b.Stages[lockstep.Current])
 	if err != nil {
 		return false, fmt.Errorf("read AWSCURRENT: %w", err)
 	}
-	same := current.ID == v.ID || (current.Account != "" && current.Account == v.Account)
+	oneValue := traits.Overlap != lockstep.TwoValues
+	same := current.ID == v.ID || (oneValue && current.Account != "" && current.Account == v.Account)
 	if !same {
 		return false, nil
 	}
@@ -130,6 +131,25 @@ func dropIfCurrents(tx store.Tx, b *ledger.Book, v *lockstep.Version) (bool, err
 		return false, fmt.Errorf("save version: %w", err)
 	}
 	return true, goOn(tx, b)
+}
+
+// Dropped gives the retirement up: the rotator says that the Version holds the
+// same credential as AWSCURRENT.
+func (c *Claim) Dropped(ctx context.Context) error {
+	return c.write(ctx, func(w *writing) error {
+		v, err := w.tx.Version(c.Secret.ID, c.Version)
+		if err != nil {
+			return fmt.Errorf("read version: %w", err)
+		}
+		v.Retirement = lockstep.RetirementDropped
+		if err := w.tx.SaveVersion(v); err != nil {
+			return fmt.Errorf("save version: %w", err)
+		}
+		if err := w.release(); err != nil {
+			return err
+		}
+		return goOn(w.tx, w.book)
+	})
 }
 
 // goOn is what follows when a retirement is over: the next one of the Secret,

@@ -65,7 +65,7 @@ func (p *Pool) makeAhead(ctx context.Context, job bus.JobMessage) *ahead {
 	defer cancel()
 	values.Pending, err = rotator.Create(ctx, &rotators.Request{
 		ARN: values.Secret.ARN, Name: values.Secret.Name, Version: job.Version,
-		Current: values.Current, Live: values.Live, Admin: values.Admin,
+		Current: values.Current, Live: values.Live, Admin: values.Admin, Passwords: passwordsOf(values.Secret),
 	})
 	if err != nil {
 		return nil

@@ -290,8 +290,17 @@ func (c *carrier) request() *rotators.Request {
 	return &rotators.Request{
 		ARN: v.Secret.ARN, Name: v.Secret.Name, Version: c.version(),
 		Pending: v.Pending, Current: v.Current, Live: v.Live, Admin: v.Admin,
-		Guard: rotators.Guard{Fence: c.claim.Lease().Fence, NotAfter: c.claim.NotAfter},
+		Passwords: passwordsOf(v.Secret),
+		Guard:     rotators.Guard{Fence: c.claim.Lease().Fence, NotAfter: c.claim.NotAfter},
 	}
+}
+
+// passwordsOf is a Secret's own policy for new values.
+func passwordsOf(s *lockstep.Secret) lockstep.PasswordPolicy {
+	if s.Rotation == nil {
+		return lockstep.PasswordPolicy{}
+	}
+	return s.Rotation.Passwords
 }
 
 func (c *carrier) version() lockstep.VersionID {

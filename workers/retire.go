@@ -33,6 +33,10 @@ func (c *carrier) retireVersion(ctx context.Context) error {
 	if err == nil {
 		err = c.removeOld(ctx)
 	}
+	if errors.Is(err, rotators.ErrCurrents) {
+		c.log.InfoContext(ctx, "old credential is AWSCURRENT's too, nothing to remove", "version", c.claim.Version)
+		return c.claim.Dropped(ctx)
+	}
 	if err != nil {
 		te := lockstep.AsTargetError(err)
 		c.log.WarnContext(ctx, "old credential not removed", "version", c.claim.Version, "error", te.Error(), "hint", te.Hint)
@@ -190,6 +194,6 @@ func (p *Pool) makePlan(ctx context.Context, id lockstep.SecretID) (rotators.Pla
 	defer cancel()
 	return planner.Plan(ctx, &rotators.Request{
 		ARN: values.Secret.ARN, Name: values.Secret.Name,
-		Current: values.Current, Live: values.Live, Admin: values.Admin,
+		Current: values.Current, Live: values.Live, Admin: values.Admin, Passwords: passwordsOf(values.Secret),
 	})
 }

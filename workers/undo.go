@@ -43,7 +43,7 @@ func (c *carrier) undone(ctx context.Context, tested lockstep.VersionID) error {
 // AWSCURRENT again.
 func (c *carrier) removePending(ctx context.Context) error {
 	retirer, ok := c.rotator.(rotators.Retirer)
-	if !ok || !c.claim.Traits.Retires() || c.values.Pending.IsZero() || c.onCurrentAccount() {
+	if !ok || !c.claim.Traits.Retires() || c.values.Pending.IsZero() || c.pendingIsCurrent() {
 		return nil
 	}
 	pending, r := c.values.Pending, c.request()
@@ -82,6 +82,15 @@ func (c *carrier) pendingDead(ctx context.Context) error {
 		Hint: "put an AWSCURRENT for that account, or change its password at the target",
 		Err:  fmt.Errorf("the value of this run still logs in, and AWSCURRENT names another account: %w", lockstep.ErrState),
 	}
+}
+
+// pendingIsCurrent tells whether what pending logs in with is AWSCURRENT's own:
+// the account where an account holds one value, account and value otherwise.
+func (c *carrier) pendingIsCurrent() bool {
+	if c.claim.Traits.Overlap == lockstep.TwoValues {
+		return c.values.Pending.Equal(c.values.Current)
+	}
+	return c.onCurrentAccount()
 }
 
 // onCurrentAccount tells whether pending logs in as the account of AWSCURRENT.

@@ -41,6 +41,28 @@ type retirementBody struct {
 	Delay string `json:"delay,omitempty"`
 }
 
+// passwordsBody is a PasswordPolicy as it comes.
+type passwordsBody struct {
+	Length             int64  `json:"length"`
+	ExcludeCharacters  string `json:"excludeCharacters"`
+	ExcludeUppercase   bool   `json:"excludeUppercase"`
+	ExcludeLowercase   bool   `json:"excludeLowercase"`
+	ExcludeNumbers     bool   `json:"excludeNumbers"`
+	ExcludePunctuation bool   `json:"excludePunctuation"`
+}
+
+// policy reads it; nil stays nil.
+func (b *passwordsBody) policy() *lockstep.PasswordPolicy {
+	if b == nil {
+		return nil
+	}
+	return &lockstep.PasswordPolicy{
+		Length: int(b.Length), ExcludeCharacters: b.ExcludeCharacters,
+		ExcludeUppercase: b.ExcludeUppercase, ExcludeLowercase: b.ExcludeLowercase,
+		ExcludeNumbers: b.ExcludeNumbers, ExcludePunctuation: b.ExcludePunctuation,
+	}
+}
+
 type rotationOutput struct {
 	Secret     secretName      `json:"secret"`
 	Enabled    bool            `json:"enabled"`
@@ -48,6 +70,8 @@ type rotationOutput struct {
 	RotatorARN string          `json:"rotatorArn,omitempty"`
 	Schedule   *scheduleBody   `json:"schedule,omitempty"`
 	Retirement *retirementBody `json:"retirement,omitempty"`
+	// Passwords is absent where the rotator's own policy holds alone.
+	Passwords *lockstep.PasswordPolicy `json:"passwords,omitempty"`
 	// VerifyEvery is how often AWSCURRENT is tried at the target; "off" for never.
 	VerifyEvery  string    `json:"verifyEvery,omitempty"`
 	NextRotation time.Time `json:"nextRotation,omitzero"`
@@ -66,6 +90,9 @@ func showRotation(s *lockstep.Secret) rotationOutput {
 		after = lockstep.RetireNextRun
 	}
 	out.Retirement = &retirementBody{After: string(after), Delay: durationText(r.Retirement.Delay)}
+	if own := r.Passwords; own != (lockstep.PasswordPolicy{}) {
+		out.Passwords = &own
+	}
 	if plan := r.Schedule; !plan.IsZero() {
 		out.Schedule = &scheduleBody{
 			Expression: plan.Expression, AfterDays: int64(plan.AfterDays), Duration: plan.Duration,
@@ -117,11 +144,13 @@ func (a *API) getRotation(ctx context.Context, c call) (any, error) {
 }
 
 // rotationInput is what PUT sets. What is absent stays as it is; a schedule or
-// retirement that is there replaces the stored one as a whole.
+// retirement or password policy that is there replaces the stored one as a whole.
 type rotationInput struct {
 	Rotator    *string         `json:"rotator"`
 	Schedule   *scheduleBody   `json:"schedule"`
 	Retirement *retirementBody `json:"retirement"`
+	// Passwords replaces the stored policy as a whole; {} asks for nothing.
+	Passwords *passwordsBody `json:"passwords"`
 	// VerifyEvery is a duration, "off", or empty for once a day.
 	VerifyEvery *string `json:"verifyEvery"`
 }
@@ -151,7 +180,7 @@ func readRotation(c call) (runs.RotateInput, error) {
 	if err := awsjson.DecodeKnown(body, &in); err != nil {
 		return runs.RotateInput{}, unreadable(err)
 	}
-	out := runs.RotateInput{RotatorARN: in.Rotator}
+	out := runs.RotateInput{RotatorARN: in.Rotator, Passwords: in.Passwords.policy()}
 	if in.Schedule != nil {
 		s, err := in.Schedule.schedule()
 		if err != nil {

@@ -35,6 +35,8 @@ type Rotation struct {
 	RotatorARN string      `json:"rotatorArn,omitempty"`
 	Schedule   *Schedule   `json:"schedule,omitempty"`
 	Retirement *Retirement `json:"retirement,omitempty"`
+	// Passwords is nil where the rotator's own policy holds alone.
+	Passwords *lockstep.PasswordPolicy `json:"passwords,omitempty"`
 	// VerifyEvery is how often AWSCURRENT is tried at the target; "off": never.
 	VerifyEvery string `json:"verifyEvery,omitempty"`
 	// NextRotation is zero if there is none to come.
@@ -49,6 +51,9 @@ type RotationChange struct {
 	Rotator    *string     `json:"rotator,omitempty"`
 	Schedule   *Schedule   `json:"schedule,omitempty"`
 	Retirement *Retirement `json:"retirement,omitempty"`
+	// Passwords replaces the stored policy as a whole; an empty one asks for
+	// nothing beyond the rotator's own.
+	Passwords *lockstep.PasswordPolicy `json:"passwords,omitempty"`
 	// VerifyEvery is a duration's text, "off", or "" for once a day.
 	VerifyEvery *string `json:"verifyEvery,omitempty"`
 }

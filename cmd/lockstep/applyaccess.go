@@ -235,6 +235,10 @@ func (a *applier) rotation(ctx context.Context, r *manifest.Rotation, d *differe
 			change.Retirement.After = lockstep.RetireNextRun
 		}
 	}
+	if r.Passwords != nil {
+		own := r.Passwords.Policy()
+		change.Passwords = &own
+	}
 	set := func(ctx context.Context) error { _, err := a.admin.SetRotation(ctx, r.Secret, change); return err }
 	if a.coming[string(manifest.KindSecret)+" "+r.Secret] {
 		d.create(set)
@@ -254,6 +258,14 @@ func (a *applier) rotation(ctx context.Context, r *manifest.Rotation, d *differe
 	return nil
 }
 
+// passwordsOf is the policy that is set now.
+func passwordsOf(have admin.Rotation) lockstep.PasswordPolicy {
+	if have.Passwords == nil {
+		return lockstep.PasswordPolicy{}
+	}
+	return *have.Passwords
+}
+
 func rotationChanges(have admin.Rotation, want admin.RotationChange) (changes []string) {
 	if !have.Enabled {
 		changes = append(changes, "turned on")
@@ -266,6 +278,9 @@ func rotationChanges(have admin.Rotation, want admin.RotationChange) (changes []
 	}
 	if want.Retirement != nil && (have.Retirement == nil || *have.Retirement != *want.Retirement) {
 		changes = append(changes, "retirement")
+	}
+	if want.Passwords != nil && *want.Passwords != passwordsOf(have) {
+		changes = append(changes, "passwords")
 	}
 	return changes
 }

@@ -23,6 +23,7 @@ type scheduleFlags struct {
 	rotator     string
 	schedule    admin.Schedule
 	retire      string
+	passwords   lockstep.PasswordPolicy
 	retireDelay time.Duration
 	jitter      time.Duration
 	maxAge      string
@@ -40,7 +41,11 @@ at the target now: the first rotation comes when it is due, or with
 
   lockstep schedule set prod/db --rotator postgres-alternating --expression 'rate(30 days)'
   lockstep schedule set prod/db --expression '0 3 * * 0' --time-zone Europe/Berlin --window 2h
-  lockstep schedule set prod/db --retire delay --retire-delay 1h`,
+  lockstep schedule set prod/db --retire delay --retire-delay 1h
+  lockstep schedule set prod/db --password-length 40 --exclude-punctuation
+
+The flags of the password policy replace the stored one together;
+--password-length 0 alone goes back to the rotator's own.`,
 		Args: exactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := adminClient(cmd.Context(), cmd.Flags())
@@ -69,6 +74,12 @@ at the target now: the first rotation comes when it is due, or with
 	flags.StringVar(&f.verifyEvery, "verify-every", "", "how often AWSCURRENT is tried at the target: 6h, or off (default once a day)")
 	flags.DurationVar(&f.jitter, "jitter", 0, "spread the rotations of many secrets over this time")
 	flags.StringVar(&f.retire, "retire", "", "when the old credential goes: next-run, delay or manual")
+	flags.IntVar(&f.passwords.Length, "password-length", 0, "characters of a new password; 0 for the rotator's own length, usually 32")
+	flags.StringVar(&f.passwords.ExcludeCharacters, "exclude-characters", "", "characters that no new password has")
+	flags.BoolVar(&f.passwords.ExcludeUppercase, "exclude-uppercase", false, "no capital letters in new passwords")
+	flags.BoolVar(&f.passwords.ExcludeLowercase, "exclude-lowercase", false, "no small letters in new passwords")
+	flags.BoolVar(&f.passwords.ExcludeNumbers, "exclude-numbers", false, "no digits in new passwords")
+	flags.BoolVar(&f.passwords.ExcludePunctuation, "exclude-punctuation", false, "no punctuation marks in new passwords")
 	flags.DurationVar(&f.retireDelay, "retire-delay", 0, "how long after the rotation, with --retire delay")
 	return cmd
 }
@@ -88,6 +99,9 @@ func (f *scheduleFlags) change(cmd *cobra.Command) (admin.RotationChange, error)
 	}
 	if f.verifyEvery != "" {
 		change.VerifyEvery = &f.verifyEvery
+	}
+	if f.passwords != (lockstep.PasswordPolicy{}) || cmd.Flags().Changed("password-length") {
+		change.Passwords = &f.passwords
 	}
 	if f.schedule != (admin.Schedule{}) {
 		change.Schedule = &f.schedule
@@ -152,6 +166,9 @@ func rotationTable(w io.Writer, r admin.Rotation) {
 	if r.Retirement != nil {
 		row(w, "old credential", retirementWords(*r.Retirement))
 	}
+	if r.Passwords != nil {
+		row(w, "new passwords", passwordWords(*r.Passwords))
+	}
 	if r.VerifyEvery != "" {
 		row(w, "verified", map[bool]string{true: "never", false: "every " + r.VerifyEvery}[r.VerifyEvery == "off"])
 	}
@@ -193,4 +210,23 @@ func retirementWords(r admin.Retirement) string {
 		return "removed when a person says so"
 	}
 	return "lives until the next rotation takes its place"
+}
+
+func passwordWords(p lockstep.PasswordPolicy) string {
+	var words []string
+	if p.Length > 0 {
+		words = append(words, strconv.Itoa(p.Length)+" characters")
+	}
+	for _, class := range []struct {
+		excluded bool
+		name     string
+	}{{p.ExcludeUppercase, "capital letters"}, {p.ExcludeLowercase, "small letters"}, {p.ExcludeNumbers, "digits"}, {p.ExcludePunctuation, "punctuation"}} {
+		if class.excluded {
+			words = append(words, "no "+class.name)
+		}
+	}
+	if p.ExcludeCharacters != "" {
+		words = append(words, "none of "+p.ExcludeCharacters)
+	}
+	return strings.Join(words, ", ")
 }

@@ -29,7 +29,7 @@ func rules() []rule {
 		{folder: "backup"},
 		{folder: "ledger", may: []string{"store", "schedule"}},
 		{folder: "keeper", may: []string{"store", "keys", "ledger"}},
-		{folder: "runs", may: []string{"store", "schedule", "keeper", "ledger"}},
+		{folder: "runs", may: []string{"store", "schedule", "keeper", "ledger", "password"}},
 
 		// What moves: time, messages, work.
 		{folder: "scheduler"},
@@ -61,6 +61,7 @@ func rules() []rule {
 		{folder: "internal/pgserver"},
 		{folder: "internal/pgtest", may: []string{"internal/pgserver"}},
 		{folder: "internal/mariadbtest"},
+		{folder: "internal/redistest"},
 
 		// What breaks a server on purpose (build tag "faults"), and what holds
 		// the house and its documents together.
@@ -90,6 +91,8 @@ func concrete() map[string][]string {
 		"hsm/pkcs11":        {"internal/rootkey"},
 		"rotators/mysql":    wiring,
 		"rotators/postgres": wiring,
+		"rotators/redis":    wiring,
+		"rotators/generic":  wiring,
 	}
 }
 

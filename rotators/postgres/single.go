@@ -52,12 +52,16 @@ func (s *Single) Create(_ context.Context, r *rotators.Request) (lockstep.Value,
 	if err != nil {
 		return lockstep.Value{}, malformed("AWSCURRENT", err)
 	}
-	return s.fresh(current, current.user)
+	return s.fresh(r, current, current.user)
 }
 
 // fresh is the value of another user with a new password.
-func (b *base) fresh(of *value, user string) (lockstep.Value, error) {
-	pw, err := b.passwords.Generate()
+func (b *base) fresh(r *rotators.Request, of *value, user string) (lockstep.Value, error) {
+	policy, err := b.passwords.With(r.Passwords)
+	if err != nil {
+		return lockstep.Value{}, permanent("", "make password: %w", err)
+	}
+	pw, err := policy.Generate()
 	if err != nil {
 		return lockstep.Value{}, permanent("", "make password: %w", err)
 	}

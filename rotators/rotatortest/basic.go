@@ -54,13 +54,54 @@ func testSet(t *testing.T, s *suite) {
 		s.wantAccepted(t, "the old value", s.Current)
 	}
 	// The other way round, as the next Run does.
-	s.finish(pending)
+	old := s.finish(pending)
 	next := s.create(t)
-	s.set(t, 2, next)
+	for range 2 {
+		if err := s.rotator.Set(t.Context(), s.after(2, next, old)); err != nil {
+			t.Fatalf("set of the next run: %v", err)
+		}
+	}
 	s.wantAccepted(t, "the next value", next)
+	if s.rotator.Traits().Overlap == lockstep.TwoValues {
+		s.wantAccepted(t, "AWSCURRENT beside the next value", pending)
+		s.wantRefused(t, "the value of the run before", old)
+		// What is set again is AWSCURRENT itself: nothing else is touched.
+		s.restore(t, 3, pending, next)
+		s.wantAccepted(t, "the pending value after AWSCURRENT was set again", next)
+	}
+}
+
+// restore sets AWSCURRENT again, as undo and verify do.
+func (s *suite) restore(t *testing.T, fence uint64, current, live lockstep.Value) {
+	t.Helper()
+	if err := s.rotator.Set(t.Context(), s.after(fence, current, live)); err != nil {
+		t.Fatalf("set AWSCURRENT again: %v", err)
+	}
+	s.wantAccepted(t, "AWSCURRENT that was set again", current)
+}
+
+// testPolicy asks for passwords that only this policy makes; a policy that
+// nothing can satisfy is refused for good.
+func testPolicy(t *testing.T, s *suite) {
+	need(t, s.Clear != nil, "clear credential")
+	r := s.request(1, lockstep.Value{})
+	r.Passwords = lockstep.PasswordPolicy{
+		Length: 44, ExcludeCharacters: "0123456", ExcludeUppercase: true, ExcludeLowercase: true, ExcludePunctuation: true,
+	}
+	v, err := s.rotator.Create(t.Context(), r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := s.Clear(t, v); len(got) != 44 || strings.Trim(got, "789") != "" {
+		t.Errorf("a password of %d characters, not 44 of 7, 8 and 9", len(got))
+	}
+	r.Passwords.ExcludeNumbers = true
+	_, err = s.rotator.Create(t.Context(), r)
+	wantError(t, err, lockstep.NotApplied, lockstep.FaultPermanent)
 }
 
 func testVerdicts(t *testing.T, s *suite) {
+	need(t, s.Accepts != nil, "target")
 	r := s.request(1, lockstep.Value{})
 	if err := s.rotator.Test(t.Context(), r, s.Current); err != nil {
 		t.Errorf("AWSCURRENT: %v", err)
@@ -78,6 +119,9 @@ func testMalformed(t *testing.T, s *suite) {
 		"a list":      lockstep.StringValue("[]"),
 		"wrong types": lockstep.StringValue(`{"host":1,"username":"planted-marker","password":[]}`),
 	} {
+		if s.PlainText && name == "no JSON" {
+			continue
+		}
 		r := s.request(1, v)
 		r.Current = v
 		_, err := s.rotator.Create(t.Context(), r)

@@ -37,11 +37,18 @@ type Target struct {
 	Refused func(t *testing.T, pending lockstep.Value) lockstep.Value
 	// Wrong gives v with a password that no target knows.
 	Wrong func(t *testing.T, v lockstep.Value) lockstep.Value
-	// Accepts logs in with v.
+	// Accepts logs in with v. Nil without a target (ValueOnly): then only what
+	// is left to ask is asked.
 	Accepts func(t *testing.T, v lockstep.Value) bool
 	// Session logs in with v and stays; the channel is closed when the target
 	// ends the session. Nil if the target has none.
 	Session func(t *testing.T, v lockstep.Value) <-chan struct{}
+	// SessionsLinger tells that a target cannot say which credential a session
+	// used: a retirement then ends none.
+	SessionsLinger bool
+	// Parts tells that the target is several servers: a call that was refused
+	// half-way says Unknown, where another says NotApplied.
+	Parts bool
 	// Away makes the target unreachable, Back ends that. Nil if it cannot be.
 	Away, Back func(t *testing.T)
 	// Address is the target's host and port, and Through gives v with another
@@ -49,6 +56,8 @@ type Target struct {
 	// has none.
 	Address string
 	Through func(t *testing.T, v lockstep.Value, address string) lockstep.Value
+	// PlainText tells that a value need be no JSON.
+	PlainText bool
 	// Clear is the clear credential in v; Log is all that the target wrote
 	// down. Nil if the target keeps no log.
 	Clear func(t *testing.T, v lockstep.Value) string
@@ -64,6 +73,7 @@ func Run(t *testing.T, f Fixture) {
 		test func(*testing.T, *suite)
 	}{
 		{"create is pure", testCreate},
+		{"the secret's password policy holds", testPolicy},
 		{"set may be repeated", testSet},
 		{"test gives verdicts", testVerdicts},
 		{"malformed values are permanent", testMalformed},
@@ -138,14 +148,14 @@ func (s *suite) finish(pending lockstep.Value) (old lockstep.Value) {
 
 func (s *suite) wantAccepted(t *testing.T, what string, v lockstep.Value) {
 	t.Helper()
-	if !s.Accepts(t, v) {
+	if s.Accepts != nil && !s.Accepts(t, v) {
 		t.Errorf("%s is refused by the target", what)
 	}
 }
 
 func (s *suite) wantRefused(t *testing.T, what string, v lockstep.Value) {
 	t.Helper()
-	if s.Accepts(t, v) {
+	if s.Accepts != nil && s.Accepts(t, v) {
 		t.Errorf("%s is accepted by the target", what)
 	}
 }
@@ -161,6 +171,18 @@ func wantError(t *testing.T, err error, o lockstep.Outcome, f lockstep.Fault) *l
 		t.Errorf("got outcome %v, fault %d; want %v, %d: %v", te.Outcome, te.Fault, o, f, err)
 	}
 	return te
+}
+
+// wantPassing checks that a call was refused for now, and tells whether it is
+// certain that it did nothing.
+func (s *suite) wantPassing(t *testing.T, err error) (nothing bool) {
+	t.Helper()
+	if te := lockstep.AsTargetError(err); s.Parts && te.Outcome == lockstep.Unknown {
+		wantError(t, err, lockstep.Unknown, lockstep.FaultTransient)
+		return false
+	}
+	wantError(t, err, lockstep.NotApplied, lockstep.FaultTransient)
+	return true
 }
 
 func need(t *testing.T, there bool, what string) {

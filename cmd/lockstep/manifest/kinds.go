@@ -6,7 +6,9 @@ import (
 
 	"github.com/goccy/go-yaml/ast"
 
+	"lockstep"
 	"lockstep/auth/policy"
+	"lockstep/password"
 )
 
 // Secret is a secret without its value.
@@ -67,6 +69,7 @@ type Rotation struct {
 	Rotator    *string     `yaml:"rotator"`
 	Schedule   *Schedule   `yaml:"schedule"`
 	Retirement *Retirement `yaml:"retirement"`
+	Passwords  *Passwords  `yaml:"passwords"`
 }
 
 // Schedule is when a secret rotates.
@@ -85,6 +88,36 @@ type Retirement struct {
 	Delay string `yaml:"delay"`
 }
 
+// Passwords is the secret's own policy for new passwords.
+type Passwords struct {
+	Length             int64  `yaml:"length"`
+	ExcludeCharacters  string `yaml:"excludeCharacters"`
+	ExcludeUppercase   bool   `yaml:"excludeUppercase"`
+	ExcludeLowercase   bool   `yaml:"excludeLowercase"`
+	ExcludeNumbers     bool   `yaml:"excludeNumbers"`
+	ExcludePunctuation bool   `yaml:"excludePunctuation"`
+}
+
+// Policy is what the engine makes of it.
+func (p Passwords) Policy() lockstep.PasswordPolicy {
+	return lockstep.PasswordPolicy{
+		Length: int(p.Length), ExcludeCharacters: p.ExcludeCharacters,
+		ExcludeUppercase: p.ExcludeUppercase, ExcludeLowercase: p.ExcludeLowercase,
+		ExcludeNumbers: p.ExcludeNumbers, ExcludePunctuation: p.ExcludePunctuation,
+	}
+}
+
+// checkPasswords refuses what the server would refuse, with its place.
+func (r *Rotation) checkPasswords(m *ast.MappingNode) error {
+	if r.Passwords == nil {
+		return nil
+	}
+	if _, err := password.ForRotation().With(r.Passwords.Policy()); err != nil {
+		return fail(valueOf(m, "passwords"), "%s", err)
+	}
+	return nil
+}
+
 func (r *Rotation) check(m *ast.MappingNode) (string, error) {
 	err := required(m, "secret")
 	if r.Schedule != nil && err == nil {
@@ -92,6 +125,9 @@ func (r *Rotation) check(m *ast.MappingNode) (string, error) {
 	}
 	if r.Retirement != nil && err == nil {
 		r.Retirement.Delay, err = duration(m, "retirement", "delay", r.Retirement.Delay)
+	}
+	if err == nil {
+		err = r.checkPasswords(m)
 	}
 	return r.Secret, err
 }

@@ -1,0 +1,210 @@
+package redis_test
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"lockstep"
+	"lockstep/internal/redistest"
+	"lockstep/rotators"
+	"lockstep/rotators/redis"
+	"lockstep/rotators/rotatortest"
+)
+
+// secret is what the tests read of a value.
+type secret struct {
+	Engine    string     `json:"engine"`
+	Host      string     `json:"host"`
+	Port      int        `json:"port"`
+	User      string     `json:"username"`
+	Password  string     `json:"password"`
+	MasterARN string     `json:"masterarn,omitempty"`
+	Endpoints []string   `json:"endpoints,omitempty"`
+	Probes    [][]string `json:"probes,omitempty"`
+}
+
+func (s secret) value(t testing.TB) lockstep.Value {
+	t.Helper()
+	b, err := json.Marshal(s)
+	check(t, err)
+	return lockstep.StringValue(string(b))
+}
+
+func read(t testing.TB, v lockstep.Value) secret {
+	t.Helper()
+	var s secret
+	check(t, json.Unmarshal(v.Bytes(), &s))
+	return s
+}
+
+func check(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+const (
+	adminARN        = "arn:aws:secretsmanager:us-east-1:000000000000:secret:admin-AbCdEf"
+	passwordOfAdmin = "boss-secret-7Hq2"
+	firstPassword   = "first-secret-1x"
+)
+
+// adminRules is what the guide tells people to give to the admin.
+const adminRules = "resetkeys ~lockstep:* resetchannels -@all +acl|setuser +acl|getuser +acl|save +config|get " +
+	"+config|rewrite +cluster|nodes +readonly +role +info +time +watch +multi +exec +get +set"
+
+// world is one or more servers on which each test makes users of its own.
+type world struct{ servers []*redistest.Server }
+
+// newWorld gives each server an admin with nothing but the rights it needs.
+func newWorld(t *testing.T, servers ...*redistest.Server) *world {
+	w := &world{servers: servers}
+	for _, s := range servers {
+		s.Must(t, setUser("lockadmin", "on >"+passwordOfAdmin+" "+adminRules),
+			setUser("weak", "on >feeble-secret-77 ~lockstep:* -@all +acl|getuser +role +cluster|nodes +time"),
+			[]any{"ACL", "SAVE"})
+	}
+	return w
+}
+
+func setUser(name, rules string) []any {
+	out := []any{"ACL", "SETUSER", name}
+	for _, r := range strings.Fields(rules) {
+		out = append(out, r)
+	}
+	return out
+}
+
+func (w *world) secret(user, password string) secret {
+	s := secret{
+		Engine: "redis", Host: redistest.Host, Port: w.servers[0].Port(), User: user, Password: password, MasterARN: adminARN,
+	}
+	for _, other := range w.servers[1:] {
+		s.Endpoints = append(s.Endpoints, other.Addr())
+	}
+	return s
+}
+
+// accepts logs in to every server; true if all agree that it does.
+func (w *world) accepts(t *testing.T, v lockstep.Value) bool {
+	t.Helper()
+	s := read(t, v)
+	n := 0
+	for _, server := range w.servers {
+		c := server.Client(s.User, s.Password)
+		if c.Ping(t.Context()).Err() == nil {
+			n++
+		}
+		check(t, c.Close())
+	}
+	if n != 0 && n != len(w.servers) {
+		t.Errorf("%d of %d nodes accept the value", n, len(w.servers))
+	}
+	return n > 0
+}
+
+// session logs in and waits for a list that stays empty.
+func (w *world) session(t *testing.T, v lockstep.Value) <-chan struct{} {
+	t.Helper()
+	s := read(t, v)
+	c := w.servers[0].Client(s.User, s.Password)
+	conn := c.Conn()
+	check(t, conn.Ping(t.Context()).Err())
+	ended, done := make(chan struct{}), make(chan struct{})
+	ctx, cancel := context.WithCancel(t.Context())
+	t.Cleanup(func() { cancel(); _ = conn.Close(); _ = c.Close(); <-done })
+	go func() {
+		defer close(done)
+		for ctx.Err() == nil {
+			if err := conn.BLPop(ctx, 0, "never").Err(); err != nil && ctx.Err() == nil {
+				close(ended)
+				return
+			}
+		}
+	}()
+	return ended
+}
+
+// target makes a user with a password and everything that the suite needs.
+func (w *world) target(t *testing.T) rotatortest.Target {
+	user := "app-" + strings.ToLower(rand.Text())
+	for _, s := range w.servers {
+		s.Must(t, setUser(user, "on >"+firstPassword+" ~app:* ~never +@all -@admin"), []any{"ACL", "SAVE"})
+	}
+	wrong := func(t *testing.T, v lockstep.Value) lockstep.Value {
+		s := read(t, v)
+		s.Password = "nobody-knows-this-1"
+		return s.value(t)
+	}
+	admin := w.secret("lockadmin", passwordOfAdmin).value(t)
+	return rotatortest.Target{
+		ARN:     lockstep.ARN("arn:aws:secretsmanager:us-east-1:000000000000:secret:" + user + "-AbCdEf"),
+		Current: w.secret(user, firstPassword).value(t), Admin: admin, Marks: true,
+		WrongAdmin: wrong(t, admin), NoRight: w.secret("weak", "feeble-secret-77").value(t),
+		Wrong: wrong, Accepts: w.accepts, Session: w.session, SessionsLinger: true, Parts: len(w.servers) > 1,
+		Away:  func(t *testing.T) { w.servers[0].Pause(t) },
+		Back:  func(t *testing.T) { w.servers[0].Resume(t) },
+		Clear: func(t *testing.T, v lockstep.Value) string { return read(t, v).Password },
+		Log:   func(t *testing.T) string { return w.servers[0].Log(t) },
+	}
+}
+
+func rotator(t testing.TB) *redis.Rotator {
+	r, err := redis.New(redis.Config{})
+	check(t, err)
+	return r
+}
+
+var (
+	_ rotators.Identifier = (*redis.Rotator)(nil)
+	_ rotators.Fencer     = (*redis.Rotator)(nil)
+	_ rotators.Retirer    = (*redis.Rotator)(nil)
+	_ rotators.Planner    = (*redis.Rotator)(nil)
+)
+
+func TestConformance(t *testing.T) {
+	w := newWorld(t, redistest.Start(t))
+	t.Run(redis.Name, func(t *testing.T) {
+		rotatortest.Run(t, rotatortest.Fixture{Rotator: rotator(t), New: w.target})
+	})
+	t.Run(redis.Name+" without an admin", func(t *testing.T) {
+		rotatortest.Run(t, rotatortest.Fixture{Rotator: rotator(t), New: func(t *testing.T) rotatortest.Target {
+			target := w.target(t)
+			w.servers[0].Must(t, setUser(read(t, target.Current).User, "~lockstep:* +@all"), []any{"ACL", "SAVE"})
+			target.Admin, target.WrongAdmin, target.NoRight = lockstep.Value{}, lockstep.Value{}, lockstep.Value{}
+			return target
+		}})
+	})
+}
+
+// TestConformanceOfAReplica runs the suite with a primary and its replica: the
+// users of both are changed, and the replica's guard is what its primary wrote.
+func TestConformanceOfAReplica(t *testing.T) {
+	primary := redistest.Start(t)
+	replica := redistest.Start(t, "--replicaof", redistest.Host+" "+portOf(primary),
+		"--masteruser", redistest.Superuser, "--masterauth", redistest.SuperPassword)
+	awaitLink(t, replica)
+	w := newWorld(t, primary, replica)
+	rotatortest.Run(t, rotatortest.Fixture{Rotator: rotator(t), New: func(t *testing.T) rotatortest.Target {
+		target := w.target(t)
+		target.Away, target.Back = nil, nil // a new full resynchronization each time
+		return target
+	}})
+}
+
+func portOf(s *redistest.Server) string { return strings.TrimPrefix(s.Addr(), redistest.Host+":") }
+
+// awaitLink waits until a replica has caught up with its primary.
+func awaitLink(t *testing.T, replica *redistest.Server) {
+	t.Helper()
+	c := replica.Client(redistest.Superuser, redistest.SuperPassword)
+	defer c.Close()
+	until(t, func() bool {
+		info, err := c.Info(t.Context(), "replication").Result()
+		return err == nil && strings.Contains(info, "master_link_status:up")
+	})
+}
