@@ -110,7 +110,7 @@ func (a *Alternating) Create(_ context.Context, r *rotators.Request) (lockstep.V
 	if err != nil {
 		return lockstep.Value{}, err
 	}
-	return a.fresh(current, p.other(current.user))
+	return a.fresh(r, current, p.other(current.user))
 }
 
 // Set makes the pending value's user able to log in with it, creates the clone

@@ -55,6 +55,7 @@ import (
 
 	"lockstep"
 	"lockstep/password"
+	"lockstep/rotators"
 )
 
 // The names under which the wiring registers the rotators.
@@ -100,8 +101,12 @@ func newBase(f flavor, cfg Config) (base, error) {
 }
 
 // fresh is the value of another user with a new password.
-func (b *base) fresh(of *value, user string) (lockstep.Value, error) {
-	pw, err := b.passwords.Generate()
+func (b *base) fresh(r *rotators.Request, of *value, user string) (lockstep.Value, error) {
+	policy, err := b.passwords.With(r.Passwords)
+	if err != nil {
+		return lockstep.Value{}, permanent("", "make password: %w", err)
+	}
+	pw, err := policy.Generate()
 	if err != nil {
 		return lockstep.Value{}, permanent("", "make password: %w", err)
 	}

@@ -58,7 +58,7 @@ func (s *Single) Create(_ context.Context, r *rotators.Request) (lockstep.Value,
 	if err != nil {
 		return lockstep.Value{}, err
 	}
-	return s.fresh(current, current.user)
+	return s.fresh(r, current, current.user)
 }
 
 // Set changes the user's password to the pending one: at each of its entries by
