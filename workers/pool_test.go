@@ -79,6 +79,31 @@ func TestRetirementByDelay(t *testing.T) {
 	w.sound(t)
 }
 
+// Whatever is AWSCURRENT when an account is shut still logs in afterwards.
+func TestTheOldAccountLivesUntilItIsRetired(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, pgtest.Shared(t))
+	w.app(t, postgres.NameAlternating, func(in *runs.RotateInput) {
+		in.Retirement = &lockstep.Retirement{After: lockstep.RetireDelay, Delay: 50 * time.Millisecond}
+	})
+	w.pool(t.Context(), t)
+	shut := make(chan bool, 1)
+	w.hooks.onceAfter("retire", func(_ context.Context, err error) error {
+		shut <- err == nil && w.accepts(t, w.current(t, "app"))
+		return err
+	})
+	w.succeeded(t, w.rotate(t, "app").Run)
+	select {
+	case good := <-shut:
+		if !good {
+			t.Error("AWSCURRENT does not log in once an account is shut")
+		}
+	case <-time.After(patience):
+		t.Fatal("no account was shut")
+	}
+	w.sound(t)
+}
+
 func TestAJobDeliveredTwiceHasNoDoubleEffect(t *testing.T) {
 	both(t, func(t *testing.T, w *world, rotator string) {
 		s := w.app(t, rotator)

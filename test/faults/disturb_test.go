@@ -3,6 +3,7 @@ package faults
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/url"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"golang.org/x/sys/unix"
 	_ "modernc.org/sqlite" // to lock the store as another process
 
 	"lockstep/internal/fault"
@@ -65,14 +67,33 @@ func ownStore(t *testing.T, store string) house {
 	return house{store: pgtest.Start(t)}
 }
 
-func ownTarget(t *testing.T, _ string) house { return house{target: pgtest.Start(t)} }
+// ownTarget keeps what it has committed over a crash, as a target is expected to.
+func ownTarget(t *testing.T, _ string) house {
+	return house{target: pgtest.Start(t, pgtest.Setting("synchronous_commit", "on"), pgtest.Setting("full_page_writes", "on"))}
+}
 
 func steppedClock(*testing.T, string) house { return house{stepped: true} }
 
 // held waits until the armed call is held, or the rotation ended without it.
 func (g *group) held(t *testing.T, what string) bool {
 	t.Helper()
-	return g.reached(t, what, func(context.Context) bool { return g.command(t, "held") != "" })
+	return g.reached(t, what, func(ctx context.Context) bool {
+		return eventually(ctx, func() bool { return g.command(t, "held") != "" })
+	})
+}
+
+// eventually tells whether ok holds before ctx ends.
+func eventually(ctx context.Context, ok func() bool) bool {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-tick.C:
+		}
+	}
+	return true
 }
 
 func wait(d time.Duration) {
@@ -175,7 +196,8 @@ func smallDisk(t *testing.T, _ string) house {
 // started again once there is room, as its supervisor would.
 func fillDisk(t *testing.T, g *group, _ *rand.Rand) {
 	if os.Geteuid() != 0 {
-		t.Skip("only root can make a disk that is full")
+		g.limitFiles(t)
+		return
 	}
 	filler := filepath.Join(filepath.Dir(g.server.DataDir), "filler")
 	f, err := os.Create(filler) // #nosec G304 -- a file of the test's own
@@ -189,6 +211,19 @@ func fillDisk(t *testing.T, g *group, _ *rand.Rand) {
 	wait(shortly)
 	must(t, f.Close())
 	must(t, os.Remove(filler))
+	g.revive(t)
+}
+
+// limitFiles lets no file of the server's grow for a while, where nobody may make
+// a disk: the system ends a process that tries.
+func (g *group) limitFiles(t *testing.T) {
+	var old unix.Rlimit
+	must(t, unix.Prlimit(g.server.PID(), unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: 1, Max: unix.RLIM_INFINITY}, &old))
+	g.command(t, "go")
+	wait(shortly)
+	if err := unix.Prlimit(g.server.PID(), unix.RLIMIT_FSIZE, &old, nil); err != nil && !errors.Is(err, unix.ESRCH) {
+		t.Fatal(err)
+	}
 	g.revive(t)
 }
 

@@ -40,6 +40,8 @@ type group struct {
 	control  control
 	secret   string
 	kills    int64
+	// doing is the present case.
+	doing string
 	// observer is an open session: a new one for each look would spend most
 	// of the suite's time on logging in.
 	observer *pgx.Conn
@@ -207,6 +209,7 @@ func (g *group) count(t *testing.T) []string {
 func (g *group) run(t *testing.T, mode string, n int) {
 	t.Helper()
 	what := fmt.Sprintf("%s call %d", mode, n)
+	g.doing = what
 	g.command(t, fmt.Sprintf("arm %s %d", mode, n))
 	g.rotate(t)
 	if strings.HasPrefix(mode, "kill") {
@@ -307,7 +310,7 @@ func (g *group) settled(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), caseTime)
 	defer cancel()
 	if !g.settles(ctx, t) {
-		t.Fatalf("the run does not end\n%s", g.history(t))
+		t.Fatalf("%s: the run does not end\n%s", g.doing, g.history(t))
 	}
 }
 

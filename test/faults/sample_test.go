@@ -101,6 +101,7 @@ func (s *scene) run(t *testing.T) {
 	calls := g.count(t)
 	for _, i := range s.calls(len(calls)) {
 		what := fmt.Sprintf("%s at call %d (like %s)", s.disturbance.name, i+1, calls[i])
+		g.doing = what
 		g.command(t, fmt.Sprintf("arm %s %d", s.disturbance.mode, i+1))
 		g.rotate(t)
 		if g.held(t, what) {
