@@ -79,6 +79,35 @@ func TestRetirementByDelay(t *testing.T) {
 	w.sound(t)
 }
 
+// Before the target hears of a value, the store can decrypt it, and knows that
+// the target may accept it.
+func TestTheTargetIsToldWhatIsStored(t *testing.T) {
+	t.Parallel()
+	both(t, func(t *testing.T, w *world, rotator string) {
+		s := w.app(t, rotator)
+		told := make(chan error, 1)
+		w.hooks.onceBefore("set", func(ctx context.Context) error {
+			told <- w.store.View(ctx, func(tx store.ReadTx) error {
+				run, err := tx.OpenRun(s.ID)
+				if err != nil {
+					return err
+				}
+				v, err := tx.Version(s.ID, run.Version)
+				if err == nil && (v.Sealed == nil || !v.MaybeLive) {
+					err = errors.New("the value that the target is told is not in the store")
+				}
+				return err
+			})
+			return nil
+		})
+		// The value may be made ahead of the claim, or under it.
+		w.pool(t.Context(), t)
+		out := w.rotate(t, "app")
+		must(t, <-told)
+		w.succeeded(t, out.Run)
+	})
+}
+
 // Whatever is AWSCURRENT when an account is shut still logs in afterwards.
 func TestTheOldAccountLivesUntilItIsRetired(t *testing.T) {
 	t.Parallel()

@@ -177,6 +177,7 @@ func (n *nodes) one(t *testing.T, f *nodeFault, at int, like string) {
 	token := n.rotate(t)
 	worker, _ := n.holder(t, n.doing)
 	if worker >= 0 {
+		n.controls[1-worker].send(t, "stop") // it shall not be held too
 		f.act(t, n, worker, token)
 		nodesDone.add(f.name)
 	} else {
@@ -198,7 +199,6 @@ func (n *nodes) other(t *testing.T, token string) {
 
 func killWorker(t *testing.T, n *nodes, worker int, token string) {
 	n.cluster.Workers[worker].Kill()
-	n.controls[1-worker].send(t, "stop") // it shall not be held too
 	n.other(t, token)
 	must(t, n.cluster.Workers[worker].Restart(t.Context()))
 }
@@ -207,7 +207,6 @@ func killWorker(t *testing.T, n *nodes, worker int, token string) {
 func pauseWorker(t *testing.T, n *nodes, worker int, token string) {
 	sleeper := n.cluster.Workers[worker]
 	must(t, sleeper.Signal(syscall.SIGSTOP))
-	n.controls[1-worker].send(t, "stop")
 	n.other(t, token)
 	n.healthy(t, n.doing+", while it sleeps")
 	logged := len(sleeper.Log())

@@ -34,7 +34,7 @@ func all() []*mutation {
 	}
 	c.stored(value)`},
 			},
-			caughtBy: []suite{{pkg: "workers", run: "^TestAWorkerThatEndsMidRunIsSucceeded$"}},
+			caughtBy: []suite{{pkg: "workers", run: "^TestTheTargetIsToldWhatIsStored$"}},
 		},
 		{
 			name: "a job is acknowledged before its work is committed",
