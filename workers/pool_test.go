@@ -108,6 +108,27 @@ func TestTheTargetIsToldWhatIsStored(t *testing.T) {
 	})
 }
 
+// The queue keeps a Job until what came of it is in the store: a worker that
+// dies before leaves it to the next.
+func TestTheQueueKeepsAJobUntilItsWorkIsStored(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, pgtest.Shared(t))
+	s := w.app(t, postgres.NameSingle)
+	kept := make(chan error, 1)
+	w.hooks.onceAfter("test", func(ctx context.Context, err error) error {
+		there, herr := w.bus.HasJob(ctx, lockstep.JobSubject(s.Account, s.Region, bus.DefaultPool, string(store.JobRun), s.Name))
+		if herr == nil && !there {
+			herr = errors.New("the job is gone before the run is finished")
+		}
+		kept <- herr
+		return err
+	})
+	w.pool(t.Context(), t)
+	out := w.rotate(t, "app")
+	must(t, <-kept)
+	w.succeeded(t, out.Run)
+}
+
 // Whatever is AWSCURRENT when an account is shut still logs in afterwards.
 func TestTheOldAccountLivesUntilItIsRetired(t *testing.T) {
 	t.Parallel()
