@@ -64,7 +64,7 @@ func all() []*mutation {
 		{
 			name:     "no message id",
 			edits:    []edit{{"bus/publish.go", `jetstream.WithMsgID(m.ID), jetstream.WithExpectStream(stream), jetstream.WithStallWait`, `jetstream.WithExpectStream(stream), jetstream.WithStallWait`}},
-			caughtBy: []suite{{pkg: "events", run: "^TestLostAnswersRepeatNothing$"}},
+			caughtBy: []suite{{pkg: "bus", run: "^TestRepeatedEventIsTakenOnce$"}},
 		},
 		{
 			name:     "no marker at the target",
