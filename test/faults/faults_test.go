@@ -93,6 +93,10 @@ func TestEveryCallBroken(t *testing.T) {
 				s.run(t)
 			})
 		}
+		t.Run("two workers", func(t *testing.T) {
+			t.Parallel()
+			twoWorkers(t)
+		})
 	})
 	// make test prints attributes, also of tests that pass.
 	t.Attr("fault-seed", fmt.Sprint(*seed))

@@ -123,11 +123,10 @@ func (n *nodes) holder(t *testing.T, what string) (worker int, call string) {
 	return worker, call
 }
 
-// TestTwoWorkers: a worker in hand of a run dies, or sleeps beyond its lease; the
+// twoWorkers: a worker in hand of a run dies, or sleeps beyond its lease; the
 // other ends the run, and what the first does when it wakes is refused, by the
 // store and by the target.
-func TestTwoWorkers(t *testing.T) {
-	t.Parallel()
+func twoWorkers(t *testing.T) {
 	random := rand.New(rand.NewPCG(*seed, 1)) // #nosec G404 -- a seed must repeat it
 	all := []variant{variants[0], variants[2]}
 	if !*full {
@@ -135,13 +134,13 @@ func TestTwoWorkers(t *testing.T) {
 		all = all[drawn : drawn+1]
 	}
 	for _, v := range all {
-		t.Run(v.name, func(t *testing.T) { newNodes(t, v).all(t, random) })
+		own := rand.New(rand.NewPCG(*seed, random.Uint64())) // #nosec G404 -- a seed must repeat it
+		t.Run(v.name, func(t *testing.T) {
+			t.Parallel()
+			newNodes(t, v).all(t, own)
+		})
 	}
-	// make test prints attributes, also of tests that pass.
-	t.Attr("fault-cases-of-two-workers", nodesDone.String())
 }
-
-var nodesDone tally
 
 func (n *nodes) all(t *testing.T, random *rand.Rand) {
 	calls := n.count(t)
@@ -179,9 +178,9 @@ func (n *nodes) one(t *testing.T, f *nodeFault, at int, like string) {
 	if worker >= 0 {
 		n.controls[1-worker].send(t, "stop") // it shall not be held too
 		f.act(t, n, worker, token)
-		nodesDone.add(f.name)
+		done.add(f.name)
 	} else {
-		nodesDone.add("not reached")
+		done.add("not reached")
 	}
 	n.settled(t)
 	n.stop(t)
