@@ -165,19 +165,28 @@ type control string
 // send gives the listener a command and returns its answer.
 func (c control) send(t *testing.T, line string) string {
 	t.Helper()
-	conn, err := (&net.Dialer{Timeout: 20 * time.Second}).DialContext(t.Context(), "unix", string(c))
+	answer, err := c.try(t, line)
 	if err != nil {
 		t.Fatal(err)
+	}
+	return answer
+}
+
+// try is send to a server that may be dead.
+func (c control) try(t *testing.T, line string) (string, error) {
+	conn, err := (&net.Dialer{Timeout: 20 * time.Second}).DialContext(t.Context(), "unix", string(c))
+	if err != nil {
+		return "", err
 	}
 	defer func() { _ = conn.Close() }()
 	if _, err := fmt.Fprintln(conn, line); err != nil {
-		t.Fatal(err)
+		return "", err
 	}
 	answer, err := io.ReadAll(bufio.NewReader(conn))
-	if err != nil {
-		t.Fatal(err)
+	if err == nil && !strings.HasSuffix(string(answer), "\n") {
+		err = io.ErrUnexpectedEOF // it died over it
 	}
-	return strings.TrimSpace(string(answer))
+	return strings.TrimSpace(string(answer)), err
 }
 
 func (g *group) command(t *testing.T, line string) string {
@@ -212,14 +221,10 @@ func (g *group) run(t *testing.T, mode string, n int) {
 	g.doing = what
 	g.command(t, fmt.Sprintf("arm %s %d", mode, n))
 	g.rotate(t)
-	if strings.HasPrefix(mode, "kill") {
-		if g.killed(t, what) {
-			g.kills++
-			if err := g.server.Restart(t.Context()); err != nil {
-				t.Fatalf("%s: %v", what, err)
-			}
-		} else {
-			g.command(t, "stop")
+	if strings.HasPrefix(mode, "kill") && g.killed(t, what) {
+		g.kills++
+		if err := g.server.Restart(t.Context()); err != nil {
+			t.Fatalf("%s: %v", what, err)
 		}
 	}
 	g.settled(t)
@@ -243,8 +248,19 @@ func (g *group) goodEnd(t *testing.T, what string) {
 }
 
 // killed waits until the process was killed, or the rotation ended without the
-// call being reached.
+// call being reached; then nothing is armed any more.
 func (g *group) killed(t *testing.T, what string) bool {
+	t.Helper()
+	if g.ended(t, what) {
+		return true
+	}
+	if _, err := g.control.try(t, "stop"); err == nil {
+		return false
+	}
+	return g.ended(t, what) // at the last moment
+}
+
+func (g *group) ended(t *testing.T, what string) bool {
 	t.Helper()
 	return g.reached(t, what, func(ctx context.Context) bool {
 		sig, err := g.server.WaitExit(ctx)
@@ -273,7 +289,8 @@ func (g *group) reached(t *testing.T, what string, there func(context.Context) b
 		case ctx.Err() != nil:
 			t.Fatalf("%s: neither reached nor settled\n%s", what, g.history(t))
 		}
-		if _, open := g.tryStages(ctx, t)["AWSPENDING"]; open {
+		stages := g.tryStages(ctx, t)
+		if _, open := stages["AWSPENDING"]; stages == nil || open || !g.oneAccount(ctx, t) {
 			quiet = 0
 			continue
 		}
