@@ -124,5 +124,13 @@ func all() []*mutation {
 			edits:    []edit{{"runs/fail.go", `return te.Outcome == lockstep.Unknown && w.run.State == lockstep.RunSetting`, `return te.Outcome == lockstep.Unknown && w.run.State == ""`}},
 			caughtBy: []suite{{pkg: "workers", run: "^TestALostAnswer$"}},
 		},
+		{
+			name: "a retirement frees its slot although its call may yet land",
+			edits: []edit{{"runs/steps.go", `	if w.claim.mayLand {
+		return nil
+	}
+	return w.release()`, `	return w.release()`}},
+			caughtBy: []suite{{pkg: "runs", run: "^TestARetirementWithoutAnAnswerKeepsItsSlot$"}},
+		},
 	}
 }
