@@ -42,9 +42,15 @@ test: ## Run all tests with the race detector; installs what they need
 CHAOS_MINUTES ?= 10
 
 .PHONY: chaos
-chaos: ## Disturb a whole cluster at random under load (CHAOS_MINUTES, CHAOS_SEED)
+chaos: ## Every fault at every call, then a whole cluster at random (CHAOS_MINUTES, CHAOS_SEED)
 	@sh deploy/install.sh postgresql
+	@$(GO) test -json -count 1 -timeout 0 ./test/faults -full | $(GO) -C tools run ./testsum
 	@CHAOS_MINUTES=$(CHAOS_MINUTES) $(GO) test -count 1 -timeout 0 -v -run '^TestChaos$$' ./test/cluster
+
+.PHONY: mutations
+mutations: ## Break our own rules one at a time, and see the tests fail
+	@sh deploy/install.sh postgresql
+	@$(GO) test -count 1 -timeout 0 -v -run '^TestMutationsAreCaught$$' ./test/mutations -mutate
 
 .PHONY: check
 check: fmt vet build nocgo test ## What CI does

@@ -36,6 +36,11 @@ type lease struct {
 	mu    sync.Mutex
 	until time.Time // by this process's clock, from before the write
 	terms uint64
+
+	// seen is another's lease as it was first seen so, and when: by this process's
+	// clock. Only renew uses them.
+	seen  leaseRow
+	since time.Time
 }
 
 func newLease(s store.Store, node string) *lease {
@@ -86,7 +91,7 @@ func (l *lease) renew(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		mine = row.Node == l.node || !row.Expires.After(tx.Now())
+		mine = row.Node == l.node || !row.Expires.After(tx.Now()) || l.abandoned(row, tx.Now())
 		if !mine {
 			return nil
 		}
@@ -106,6 +111,16 @@ func (l *lease) renew(ctx context.Context) error {
 	}
 	l.until = begin.Add(leaseLength)
 	return nil
+}
+
+// abandoned tells of a lease that ends further ahead than any lasts, since the
+// store's clock was stepped back after it was written, and that nobody has
+// renewed for twice its length by this process's own clock.
+func (l *lease) abandoned(row leaseRow, now time.Time) bool {
+	if row.Node != l.seen.Node || !row.Expires.Equal(l.seen.Expires) {
+		l.seen, l.since = row, l.now()
+	}
+	return row.Expires.Sub(now) > leaseLength && l.now().Sub(l.since) >= 2*leaseLength
 }
 
 func (l *lease) release(ctx context.Context) error {

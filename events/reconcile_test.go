@@ -287,3 +287,42 @@ func TestLeaseOfAVanishedNodeRunsOut(t *testing.T) {
 		t.Errorf("term %d", next.term())
 	}
 }
+
+// A node that vanished before the store's clock was stepped back holds nobody up
+// until that clock has caught up.
+func TestLeaseFromTheFutureIsBroken(t *testing.T) {
+	w := newWorld(t)
+	gone, next := newLease(w.Store, "gone"), newLease(w.Store, "next")
+	own := time.Now()
+	next.now = func() time.Time { return own }
+	renew := func(l *lease) bool {
+		t.Helper()
+		if err := l.renew(testContext(t)); err != nil {
+			t.Fatal(err)
+		}
+		return l.held()
+	}
+	renew(gone)
+	w.clock.pass(-time.Hour)
+	for range 3 {
+		if renew(next) {
+			t.Fatal("a lease that may live was taken")
+		}
+		own = own.Add(leaseLength * 3 / 5)
+	}
+	if !renew(gone) { // it lives after all, by the stepped clock
+		t.Fatal("the holder lost its lease")
+	}
+	own = own.Add(2 * leaseLength)
+	if renew(next) {
+		t.Error("a lease that was renewed was taken")
+	}
+	w.clock.pass(-time.Hour)
+	if renew(next) {
+		t.Error("a lease was taken at once")
+	}
+	own = own.Add(2 * leaseLength)
+	if !renew(next) {
+		t.Error("an abandoned lease holds the others up")
+	}
+}

@@ -109,6 +109,21 @@ func TestAFailingRetirementIsTriedForEverAndToldSometimes(t *testing.T) {
 	}
 }
 
+// A removal without an answer may yet land: nobody acts on the target before the
+// lease has run out.
+func TestARetirementWithoutAnAnswerKeepsItsSlot(t *testing.T) {
+	r := onSQLite(t)
+	s, old := left(t, r, afterAnHour)
+	r.clock.pass(time.Hour)
+	c, err := r.ClaimRetire(t.Context(), s.ID, old, "worker")
+	must(t, err)
+	must(t, c.RetireFailed(t.Context(), fault(lockstep.Unknown, lockstep.FaultTransient)))
+	must(t, c.Release(t.Context()))
+	if slot := r.slot(t, s.ID); slot.Holder != "worker" {
+		t.Errorf("the slot is held by %q", slot.Holder)
+	}
+}
+
 func TestVerify(t *testing.T) {
 	r := onSQLite(t)
 	s := r.rotating(t, "db", "single")

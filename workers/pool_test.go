@@ -79,6 +79,81 @@ func TestRetirementByDelay(t *testing.T) {
 	w.sound(t)
 }
 
+// Before the target hears of a value, the store can decrypt it, and knows that
+// the target may accept it.
+func TestTheTargetIsToldWhatIsStored(t *testing.T) {
+	t.Parallel()
+	both(t, func(t *testing.T, w *world, rotator string) {
+		s := w.app(t, rotator)
+		told := make(chan error, 1)
+		w.hooks.onceBefore("set", func(ctx context.Context) error {
+			told <- w.store.View(ctx, func(tx store.ReadTx) error {
+				run, err := tx.OpenRun(s.ID)
+				if err != nil {
+					return err
+				}
+				v, err := tx.Version(s.ID, run.Version)
+				if err == nil && (v.Sealed == nil || !v.MaybeLive) {
+					err = errors.New("the value that the target is told is not in the store")
+				}
+				return err
+			})
+			return nil
+		})
+		// The value may be made ahead of the claim, or under it.
+		w.pool(t.Context(), t)
+		out := w.rotate(t, "app")
+		must(t, <-told)
+		w.succeeded(t, out.Run)
+	})
+}
+
+// The queue keeps a Job until what came of it is in the store: a worker that
+// dies before leaves it to the next.
+func TestTheQueueKeepsAJobUntilItsWorkIsStored(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, pgtest.Shared(t))
+	s := w.app(t, postgres.NameSingle)
+	kept := make(chan error, 1)
+	w.hooks.onceAfter("test", func(ctx context.Context, err error) error {
+		there, herr := w.bus.HasJob(ctx, lockstep.JobSubject(s.Account, s.Region, bus.DefaultPool, string(store.JobRun), s.Name))
+		if herr == nil && !there {
+			herr = errors.New("the job is gone before the run is finished")
+		}
+		kept <- herr
+		return err
+	})
+	w.pool(t.Context(), t)
+	out := w.rotate(t, "app")
+	must(t, <-kept)
+	w.succeeded(t, out.Run)
+}
+
+// Whatever is AWSCURRENT when an account is shut still logs in afterwards.
+func TestTheOldAccountLivesUntilItIsRetired(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, pgtest.Shared(t))
+	w.app(t, postgres.NameAlternating, func(in *runs.RotateInput) {
+		in.Retirement = &lockstep.Retirement{After: lockstep.RetireDelay, Delay: 50 * time.Millisecond}
+	})
+	w.pool(t.Context(), t)
+	shut := make(chan bool, 1)
+	w.hooks.onceAfter("retire", func(_ context.Context, err error) error {
+		shut <- err == nil && w.accepts(t, w.current(t, "app"))
+		return err
+	})
+	w.succeeded(t, w.rotate(t, "app").Run)
+	select {
+	case good := <-shut:
+		if !good {
+			t.Error("AWSCURRENT does not log in once an account is shut")
+		}
+	case <-time.After(patience):
+		t.Fatal("no account was shut")
+	}
+	w.sound(t)
+}
+
 func TestAJobDeliveredTwiceHasNoDoubleEffect(t *testing.T) {
 	both(t, func(t *testing.T, w *world, rotator string) {
 		s := w.app(t, rotator)

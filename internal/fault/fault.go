@@ -7,9 +7,13 @@
 // way to be told to fail.
 //
 // A faulty server listens on the unix socket that $LOCKSTEP_FAULTS names and
-// takes one line a connection: "arm MODE N" starts counting calls and breaks
-// call N (0: none); "stop" ends it and answers with the calls that were seen,
-// one a line.
+// takes one line a connection:
+//
+//	arm MODE N   starts counting calls and breaks call N (0: none)
+//	held         answers with the name of the call that is held; empty if none is
+//	go           lets it go on
+//	stop         ends it and answers with the calls that were seen, one a line
+//	clock D      steps the clock of an embedded store by D, as in -1h
 package fault
 
 // The ways to break a call.
@@ -22,7 +26,12 @@ const (
 	ModeKillBefore = "kill-before"
 	// ModeKillAfter: the call is made, and the process ends by SIGKILL.
 	ModeKillAfter = "kill-after"
+	// ModeHold: the call waits for the word to go on. Meanwhile whoever arms
+	// the fault may stop the process or take away what it needs.
+	ModeHold = "hold"
+	// ModeHoldAfter: the call is made, and its answer is held back.
+	ModeHoldAfter = "hold-after"
 )
 
-// Modes lists them all.
+// Modes lists those that need no hand from outside.
 func Modes() []string { return []string{ModeFail, ModeLose, ModeKillBefore, ModeKillAfter} }

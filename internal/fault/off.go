@@ -4,6 +4,7 @@ package fault
 
 import (
 	"context"
+	"time"
 
 	"lockstep/events"
 	"lockstep/rotators"
@@ -15,6 +16,9 @@ const Enabled = false
 
 // Listen does nothing.
 func Listen(context.Context) error { return nil }
+
+// Now is time.Now.
+func Now() time.Time { return time.Now() }
 
 // Background returns ctx.
 func Background(ctx context.Context) context.Context { return ctx }

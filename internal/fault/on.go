@@ -11,6 +11,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -31,9 +32,18 @@ type plan struct {
 	mode  string
 	at    int
 	seen  []string
+	// held is the call that waits for the word to go on; empty if none does.
+	held string
+	free chan struct{}
 }
 
 var current plan
+
+// offset is how far the store's clock was stepped, in nanoseconds.
+var offset atomic.Int64
+
+// Now is the time by a clock that commands step.
+func Now() time.Time { return time.Now().Add(time.Duration(offset.Load())) }
 
 // errInjected is what a broken call returns.
 var errInjected = errors.New("fault injected")
@@ -69,22 +79,57 @@ func serve(c net.Conn) {
 	if err != nil {
 		return
 	}
-	current.mu.Lock()
-	defer current.mu.Unlock()
-	var mode string
-	var at int
-	switch {
-	case strings.TrimSpace(line) == "stop":
-		current.armed = false
-		_, _ = fmt.Fprintln(c, strings.Join(current.seen, "\n"))
-	default:
-		if _, err := fmt.Sscanf(line, "arm %s %d", &mode, &at); err != nil {
-			_, _ = fmt.Fprintln(c, "error:", err)
-			return
+	_, _ = fmt.Fprintln(c, current.obey(strings.Fields(line)))
+}
+
+// obey does what a command says and returns the answer.
+func (p *plan) obey(words []string) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch line := strings.Join(words, " "); {
+	case line == "stop":
+		p.armed = false
+		p.letGo()
+		return strings.Join(p.seen, "\n")
+	case line == "held":
+		return p.held
+	case line == "go":
+		p.letGo()
+		return "gone"
+	case strings.HasPrefix(line, "clock "):
+		by, err := time.ParseDuration(words[1])
+		if err != nil {
+			return "error: " + err.Error()
 		}
-		current.armed, current.mode, current.at, current.seen = true, mode, at, nil
-		_, _ = fmt.Fprintln(c, "armed")
+		offset.Add(int64(by))
+		return "stepped"
+	default:
+		var mode string
+		var at int
+		if _, err := fmt.Sscanf(line, "arm %s %d", &mode, &at); err != nil {
+			return "error: " + err.Error()
+		}
+		p.letGo()
+		p.armed, p.mode, p.at, p.seen = true, mode, at, nil
+		return "armed"
 	}
+}
+
+// letGo lets the call go on that is held, with p locked.
+func (p *plan) letGo() {
+	if p.held != "" {
+		p.held = ""
+		close(p.free)
+	}
+}
+
+// hold waits for the word to go on.
+func (p *plan) hold(name string) {
+	p.mu.Lock()
+	p.held, p.free = name, make(chan struct{})
+	free := p.free
+	p.mu.Unlock()
+	<-free
 }
 
 // next counts a call and says what happens to it.
@@ -116,6 +161,12 @@ func call(name string, do func() error) error {
 	case ModeKillAfter:
 		_ = do()
 		die()
+	case ModeHold:
+		current.hold(name)
+	case ModeHoldAfter:
+		err := do()
+		current.hold(name)
+		return err
 	}
 	return do()
 }
@@ -206,7 +257,21 @@ func (f faultyRotator) Create(ctx context.Context, r *rotators.Request) (v locks
 }
 
 func (f faultyRotator) Set(ctx context.Context, r *rotators.Request) error {
-	return target("set", func() error { return f.Rotator.Set(ctx, r) })
+	return target("set", func() error { return f.Rotator.Set(ctx, guarded(r)) })
+}
+
+// guarded makes asking for NOT-AFTER a call of its own: between it and the
+// change there is nothing but the target's own guards.
+func guarded(r *rotators.Request) *rotators.Request {
+	out := *r
+	out.Guard.NotAfter = func(ctx context.Context, now time.Time) (at time.Time, err error) {
+		err = call("guard", func() error {
+			at, err = r.Guard.NotAfter(ctx, now)
+			return err
+		})
+		return at, err
+	}
+	return &out
 }
 
 func (f faultyRotator) Test(ctx context.Context, r *rotators.Request, v lockstep.Value) error {
@@ -238,7 +303,7 @@ func (f faultyRotator) Accounts(v lockstep.Value) ([]rotators.Account, error) {
 
 // Retire is rotators.Retirer's.
 func (f pairRotator) Retire(ctx context.Context, r *rotators.Request, old lockstep.Value) error {
-	return target("retire", func() error { return f.retirer.Retire(ctx, r, old) })
+	return target("retire", func() error { return f.retirer.Retire(ctx, guarded(r), old) })
 }
 
 // target gives an injected fault the form in which a rotator reports trouble:

@@ -38,7 +38,7 @@ func (n *Node) openStore(ctx context.Context) error {
 }
 
 func (n *Node) tryStore(ctx context.Context) error {
-	s, err := sqlstore.Open(ctx, sqlstore.Config{DSN: n.cfg.Store, Logger: n.log.With("part", "store")})
+	s, err := sqlstore.Open(ctx, sqlstore.Config{DSN: n.cfg.Store, Now: fault.Now, Logger: n.log.With("part", "store")})
 	if errors.Is(err, lockstep.ErrInvalid) {
 		return &ConfigError{fmt.Errorf("--store: %w", err)}
 	}

@@ -26,6 +26,10 @@ type ClusterOptions struct {
 	Args []string
 	// Config is the NATS servers' settings: the path of deploy/nats/nats.conf.
 	Config string
+	// Tags are the build tags of the nodes' binary.
+	Tags string
+	// WorkerEnv are further variables of worker i, from 0; nil: none.
+	WorkerEnv func(i int) []string
 }
 
 // Cluster is Lockstep as processes of their own on one PostgreSQL, beside
@@ -47,7 +51,7 @@ type Cluster struct {
 // the test.
 func StartCluster(t testing.TB, o ClusterOptions) *Cluster {
 	t.Helper()
-	c := &Cluster{Dir: filepath.Join(t.TempDir(), "cluster"), options: o, binary: Build(t, "")}
+	c := &Cluster{Dir: filepath.Join(t.TempDir(), "cluster"), options: o, binary: Build(t, o.Tags)}
 	init := exec.CommandContext(t.Context(), c.binary, "cluster", "init", "--dir", c.Dir, "--nats-hosts", "127.0.0.1") // #nosec G204 -- the binary that was built here
 	if out, err := init.CombinedOutput(); err != nil {
 		t.Fatalf("lockstep cluster init: %v\n%s", err, out)
@@ -55,10 +59,14 @@ func StartCluster(t testing.TB, o ClusterOptions) *Cluster {
 	c.startNATS(t)
 	c.startAPIs(t)
 	for i := range o.Schedulers {
-		c.Schedulers = append(c.Schedulers, c.node(t, fmt.Sprintf("scheduler%d", i+1), "scheduler,relay"))
+		c.Schedulers = append(c.Schedulers, c.node(t, fmt.Sprintf("scheduler%d", i+1), "scheduler,relay", nil))
 	}
 	for i := range o.Workers {
-		c.Workers = append(c.Workers, c.node(t, fmt.Sprintf("worker%d", i+1), "worker"))
+		var env []string
+		if o.WorkerEnv != nil {
+			env = o.WorkerEnv(i)
+		}
+		c.Workers = append(c.Workers, c.node(t, fmt.Sprintf("worker%d", i+1), "worker", env))
 	}
 	for _, p := range c.Nodes() {
 		if err := p.WaitReady(t.Context()); err != nil {
@@ -179,11 +187,11 @@ func copyCredentials(t testing.TB, from, to string) {
 }
 
 // node launches one without an API, and without a directory of its own.
-func (c *Cluster) node(t testing.TB, name, roles string) *Process {
+func (c *Cluster) node(t testing.TB, name, roles string, env []string) *Process {
 	t.Helper()
 	monitor := freeAddress(t)
 	p := &Process{
-		Name: name, path: c.binary, log: &lockedBuffer{},
+		Name: name, path: c.binary, env: env, log: &lockedBuffer{},
 		args:  append(c.shared(roles), "--node-name", name, "--metrics-listen", monitor, "--audit-dir", filepath.Join(c.Dir, "audit")),
 		ready: func(ctx context.Context) bool { return answers(ctx, http.DefaultClient, "http://"+monitor+"/readyz") },
 	}
