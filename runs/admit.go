@@ -15,12 +15,13 @@ import (
 
 // AdmitDue does up to limit of each thing that is due: it starts a Run for
 // Secrets whose time has come, and moves their NextRotation on; gives free places
-// to Runs that wait; asks for a look at Secrets that may have drifted. A Secret
+// to Runs that wait; asks for a look at Secrets that may have drifted; goes on with
+// an Inspection. A Secret
 // whose Run is still open only has its date moved. It returns the largest number
 // of any kind: less than limit means that nothing is left.
 func (s *Service) AdmitDue(ctx context.Context, limit int) (int, error) {
 	most := 0
-	for _, do := range []func(context.Context, int) (int, error){s.startDue, s.advanceBatch, s.admitWaiting, s.askVerifies} {
+	for _, do := range []func(context.Context, int) (int, error){s.startDue, s.advanceBatch, s.admitWaiting, s.askVerifies, s.advanceInspection} {
 		n, err := do(ctx, limit)
 		if err != nil {
 			return most, err

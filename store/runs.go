@@ -31,8 +31,10 @@ type RunReader interface {
 	// since and that no worker has answered. ErrNotFound.
 	OpenPlan(secret lockstep.SecretID, since time.Time) (*Plan, error)
 	// Violations runs the checks of ROTATION-PROTOCOL.md section 10 that can
-	// be told from rows alone, and lists what breaks them.
-	Violations() ([]Violation, error)
+	// be told from rows alone on the next limit Secrets above a number, and lists
+	// what breaks them. Last is where the next page begins; zero if this was the
+	// last one.
+	Violations(after lockstep.SecretID, limit int) (found []Violation, last lockstep.SecretID, err error)
 }
 
 // RunQuery selects a page of Runs.
