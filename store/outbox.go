@@ -38,6 +38,9 @@ type Job struct {
 	Seq int
 	// DueAt is when it may be published; zero for at once.
 	DueAt time.Time
+	// AwaitsSlot makes it due as soon as the Secret's slot is released, if that is
+	// before DueAt.
+	AwaitsSlot bool
 }
 
 // OutboxReader reads what waits to be published.

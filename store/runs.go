@@ -100,7 +100,8 @@ type SlotWriter interface {
 	// lease with it: after a restore the target's marker may be higher.
 	// ErrFenced.
 	RaiseFence(l lockstep.Lease, min uint64) (lockstep.Lease, error)
-	// ReleaseSlot frees the slot; releasing one that was lost does nothing.
+	// ReleaseSlot frees the slot, and makes the Jobs due that await it; releasing
+	// one that was lost does nothing.
 	ReleaseSlot(l lockstep.Lease) error
 }
 

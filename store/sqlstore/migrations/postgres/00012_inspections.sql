@@ -37,3 +37,7 @@ CREATE INDEX looks_secret  ON looks (secret);
 CREATE INDEX looks_waiting ON looks (inspection, secret) WHERE state = 'waiting';
 CREATE INDEX looks_asked   ON looks (asked, inspection, secret) WHERE state = 'asked';
 CREATE INDEX looks_found   ON looks (inspection, secret) WHERE verdict IN ('broken', 'unseen');
+
+-- A job that is due when the slot of its secret is released, if that is before
+-- due_at.
+ALTER TABLE jobs ADD COLUMN awaits_slot BOOLEAN NOT NULL DEFAULT FALSE;
