@@ -8,6 +8,7 @@
 //   - The delay from the commit of a rotation to its event at the subscribers.
 //   - GetSecretValue over HTTPS with Signature Version 4.
 //   - The same with and without an audit log.
+//   - Start, memory and admission with a million scheduled secrets in the store.
 //   - The first page of ListSecrets among a hundred thousand, by several filters.
 //
 // Everything (PostgreSQL with fsync, the server, the subscribers and the
@@ -49,6 +50,7 @@ type options struct {
 	only    string
 	clear   bool
 	profile string
+	secrets int
 }
 
 func parseOptions(args []string) (options, error) {
@@ -56,14 +58,15 @@ func parseOptions(args []string) (options, error) {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.IntVar(&o.rounds, "rounds", 5, "rounds of each measurement; the medians are printed")
 	flags.DurationVar(&o.window, "window", 2*time.Second, "how long each side of a round is measured")
-	flags.StringVar(&o.only, "only", "rotations,delay,reads,audit,lists", "what to measure")
+	flags.StringVar(&o.only, "only", "rotations,delay,reads,audit,lists,scale", "what to measure")
 	flags.BoolVar(&o.clear, "raw-clear", false, "let the raw limit send clear passwords, so that PostgreSQL computes the verifier")
+	flags.IntVar(&o.secrets, "secrets", 1_000_000, "scheduled secrets in the store, for scale")
 	flags.StringVar(&o.profile, "cpuprofile", "", "write CPU profiles of the rotations (not of the raw limit) and of the delays to `file`.1, .2, …")
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}
-	if o.rounds < 1 || o.window < 100*time.Millisecond {
-		return o, errors.New("at least one round, and a window of 100ms")
+	if o.rounds < 1 || o.secrets < 1000 || o.rounds*claimed > 1000 || o.window < 100*time.Millisecond {
+		return o, errors.New("one round to ten, a window of 100ms, and a thousand secrets at least")
 	}
 	return o, nil
 }
@@ -77,7 +80,7 @@ type section struct {
 func sections() []section {
 	return []section{
 		{"rotations", measureRotations}, {"delay", measureDelay}, {"reads", measureReads},
-		{"audit", measureAudit}, {"lists", measureLists},
+		{"audit", measureAudit}, {"lists", measureLists}, {"scale", measureScale},
 	}
 }
 

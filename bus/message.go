@@ -19,14 +19,15 @@ const maxJobBytes = 8 << 10
 // JobMessage is the body of a Job: what a worker is asked to look at. It is a
 // hint, not an order: the worker reads everything that matters from the store.
 type JobMessage struct {
-	// Kind is "run", "retire", "verify" or "plan".
+	// Kind is "run", "retire", "verify", "plan" or "look".
 	Kind    string             `json:"kind"`
 	Account lockstep.AccountID `json:"account"`
 	Region  lockstep.Region    `json:"region"`
 	// SecretID is the store's number of the Secret, Name its name.
 	SecretID lockstep.SecretID `json:"secretId"`
 	Name     string            `json:"name"`
-	// Run, Version or Plan is set, by Kind: run, retire, plan.
+	// Run, Version or Plan is set, by Kind: run, retire, plan; a look has the
+	// Inspection's id as its Plan.
 	Run     lockstep.RunID     `json:"run,omitempty"`
 	Version lockstep.VersionID `json:"version,omitempty"`
 	Plan    string             `json:"plan,omitempty"`
@@ -92,7 +93,7 @@ func (m JobMessage) check() error {
 		about = string(m.Run)
 	case "retire":
 		about = string(m.Version)
-	case "plan":
+	case "plan", "look":
 		about = m.Plan
 	case "verify":
 		about = m.Name

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -63,6 +64,70 @@ func (k *Keeper) EngineValues(ctx context.Context, id lockstep.SecretID, pending
 	}
 	if err := k.addAdmin(ctx, &out); err != nil {
 		return EngineValues{}, err
+	}
+	return out, nil
+}
+
+// RetiredValues opens the newest limit Versions whose credential was removed at
+// the target, so that a Look can see that they are refused; but none whose value
+// another Version has that the target may accept. It is for the engine alone.
+// Errors: ErrNotFound if the Secret is gone; keys' errors.
+func (k *Keeper) RetiredValues(ctx context.Context, id lockstep.SecretID, limit int) (map[lockstep.VersionID]lockstep.Value, error) {
+	var secret *lockstep.Secret
+	var retired, inUse []*lockstep.Version
+	err := k.store.View(ctx, func(tx store.ReadTx) (err error) {
+		retired, inUse = nil, nil
+		if secret, err = tx.Secret(id); err != nil {
+			return fmt.Errorf("read secret: %w", err)
+		}
+		stages, err := tx.Stages(id)
+		if err != nil {
+			return fmt.Errorf("read labels: %w", err)
+		}
+		versions, err := tx.Versions(id)
+		if err != nil {
+			return fmt.Errorf("read versions: %w", err)
+		}
+		for _, v := range slices.Backward(versions) {
+			switch {
+			case v.MaybeLive, v.ID == stages[lockstep.Current]:
+				inUse = append(inUse, v)
+			case v.Retirement == lockstep.RetirementRetired && len(retired) < limit:
+				retired = append(retired, v)
+			}
+		}
+		return nil
+	})
+	if err != nil || len(retired) == 0 {
+		return nil, err
+	}
+	live, err := k.openAll(ctx, secret.ARN, inUse)
+	if err != nil {
+		return nil, err
+	}
+	out, err := k.openAll(ctx, secret.ARN, retired)
+	maps.DeleteFunc(out, func(_ lockstep.VersionID, v lockstep.Value) bool {
+		for _, l := range live {
+			if l.Equal(v) {
+				return true
+			}
+		}
+		return false
+	})
+	return out, err
+}
+
+// openAll opens those that have a value.
+func (k *Keeper) openAll(ctx context.Context, arn lockstep.ARN, list []*lockstep.Version) (map[lockstep.VersionID]lockstep.Value, error) {
+	out := make(map[lockstep.VersionID]lockstep.Value, len(list))
+	for _, v := range list {
+		value, err := k.openRow(ctx, arn, v)
+		if err != nil {
+			return nil, err
+		}
+		if !value.IsZero() {
+			out[v.ID] = value
+		}
 	}
 	return out, nil
 }

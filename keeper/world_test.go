@@ -239,7 +239,7 @@ func eventTypes(events []lockstep.Event) string {
 func (w *world) healthy() {
 	w.t.Helper()
 	w.view(func(tx store.ReadTx) error {
-		broken, err := tx.Violations()
+		broken, _, err := tx.Violations(0, 1000)
 		for _, v := range broken {
 			w.t.Errorf("invariant %s: %s", v.Rule, v.Detail)
 		}

@@ -150,7 +150,7 @@ func TestFinishWritesEverything(t *testing.T) {
 			if secret.LastRotated.IsZero() || secret.Unverified {
 				t.Errorf("last rotated %v, unverified %v", secret.LastRotated, secret.Unverified)
 			}
-			broken, violationErr := tx.Violations()
+			broken, _, violationErr := tx.Violations(0, 1000)
 			for _, v := range broken {
 				t.Errorf("invariant %s: %s", v.Rule, v.Detail)
 			}

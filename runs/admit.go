@@ -15,12 +15,16 @@ import (
 
 // AdmitDue does up to limit of each thing that is due: it starts a Run for
 // Secrets whose time has come, and moves their NextRotation on; gives free places
-// to Runs that wait; asks for a look at Secrets that may have drifted. A Secret
-// whose Run is still open only has its date moved. It returns the largest number
-// of any kind: less than limit means that nothing is left.
+// to Runs that wait; asks for a look at Secrets that may have drifted; goes on
+// with an Inspection. A Secret whose Run is still open only has its date moved. It
+// returns the largest number of any kind: less than limit means that nothing is
+// left.
 func (s *Service) AdmitDue(ctx context.Context, limit int) (int, error) {
-	most := 0
-	for _, do := range []func(context.Context, int) (int, error){s.startDue, s.advanceBatch, s.admitWaiting, s.askVerifies} {
+	most, more, err := s.startDue(ctx, limit)
+	if more || err != nil {
+		return most, err
+	}
+	for _, do := range []func(context.Context, int) (int, error){s.advanceBatch, s.admitWaiting, s.askVerifies, s.advanceInspection} {
 		n, err := do(ctx, limit)
 		if err != nil {
 			return most, err
@@ -30,23 +34,24 @@ func (s *Service) AdmitDue(ctx context.Context, limit int) (int, error) {
 	return most, nil
 }
 
-// startDue starts the Runs of due Secrets, in one transaction.
-func (s *Service) startDue(ctx context.Context, limit int) (int, error) {
-	n := 0
+// startDue starts the Runs of due Secrets, in one transaction. More tells that
+// they were all made to wait, since others are due that may have to go before
+// them: no place is given away until all of those wait, too.
+func (s *Service) startDue(ctx context.Context, limit int) (n int, more bool, err error) {
 	var late []time.Duration
-	err := s.store.Update(ctx, func(tx store.Tx) error {
-		n = 0
+	err = s.store.Update(ctx, func(tx store.Tx) error {
+		n, more, late = 0, false, nil
 		g := s.gate(tx)
 		if err := g.lock(); err != nil {
 			return err
 		}
-		late = nil
 		due, err := tx.ClaimDue(limit)
 		if err != nil {
 			return fmt.Errorf("claim due secrets: %w", err)
 		}
 		n = len(due)
 		g.queue = n == limit && slices.ContainsFunc(due, hasMaxAge)
+		more = g.queue
 		for _, secret := range due {
 			late = append(late, tx.Now().Sub(secret.NextRotation))
 			if err := g.admitDue(secret); err != nil {
@@ -60,7 +65,7 @@ func (s *Service) startDue(ctx context.Context, limit int) (int, error) {
 			s.observer.Admitted(d)
 		}
 	}
-	return n, err
+	return n, more, err
 }
 
 // hasMaxAge tells whether a Secret has a deadline, by which many that are due at

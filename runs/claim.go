@@ -72,6 +72,9 @@ func (s *Service) claim(ctx context.Context, id lockstep.RunID, holder string, p
 			return err
 		}
 		lease, err := s.take(tx, secret.ID, holder)
+		if wait = slotHeld(run, err, b.Now); wait != nil {
+			return awaitSlot(tx, b, run, wait)
+		}
 		if err != nil {
 			return err
 		}
@@ -95,6 +98,32 @@ func (s *Service) claim(ctx context.Context, id lockstep.RunID, holder string, p
 		return nil, err
 	}
 	return claim, nil
+}
+
+// slotHeld is how a Run waits that nobody has claimed yet, and that finds the slot
+// in other hands: a retirement's or a verify's. A Run that was claimed before may
+// be in those hands itself, and is only given back to the queue (nil).
+func slotHeld(run *lockstep.Run, err error, now time.Time) *Waiting {
+	var busy *Busy
+	if !errors.As(err, &busy) || !run.Started.IsZero() || run.State != lockstep.RunQueued || run.Stop != lockstep.StopNone {
+		return nil
+	}
+	return &Waiting{Reason: "slot held by a retirement or a verify", Until: now.Add(busy.Until)}
+}
+
+// awaitSlot puts a Run's Job back into the outbox, to be published when the slot is
+// released, or when its lease ends. The Run keeps its place: it is not for long.
+func awaitSlot(tx store.Tx, b *ledger.Book, run *lockstep.Run, wait *Waiting) error {
+	run.Reason = wait.Reason
+	run.JobSeq++
+	job := store.Job{Kind: store.JobRun, Run: run.ID, Version: run.Version, Seq: run.JobSeq, DueAt: wait.Until, AwaitsSlot: true}
+	if err := b.AddJob(job); err != nil {
+		return err
+	}
+	if err := tx.SaveRun(run, nil); err != nil {
+		return fmt.Errorf("save run: %w", err)
+	}
+	return b.Close()
 }
 
 func newClaim(s *Service, secret *lockstep.Secret, traits lockstep.Traits, lease lockstep.Lease) *Claim {

@@ -74,6 +74,10 @@ type tally struct {
 	rotator map[string]int
 	target  map[lockstep.TargetKey]int
 	waiting bool
+	// looks are those among the places that Looks have.
+	looks          int
+	looksByRotator map[string]int
+	looksByTarget  map[lockstep.TargetKey]int
 }
 
 func (g *gate) count() (*tally, error) {
@@ -84,9 +88,13 @@ func (g *gate) count() (*tally, error) {
 	if err != nil {
 		return nil, fmt.Errorf("count places: %w", err)
 	}
-	t := &tally{limits: g.service.limits, rotator: make(map[string]int), target: make(map[lockstep.TargetKey]int)}
+	t := &tally{
+		limits: g.service.limits, rotator: make(map[string]int), target: make(map[lockstep.TargetKey]int),
+		looksByRotator: make(map[string]int), looksByTarget: make(map[lockstep.TargetKey]int),
+	}
 	for _, u := range used {
-		t.add(u.Rotator, u.Target, u.Places)
+		t.add(u.Rotator, u.Target, u.Places+u.Looks)
+		t.addLooks(u.Rotator, u.Target, u.Looks)
 	}
 	if t.waiting, err = g.tx.Waiting(); err != nil {
 		return nil, fmt.Errorf("look for runs that wait: %w", err)

@@ -362,9 +362,9 @@ func (r *rig) events(t testing.TB, id lockstep.SecretID) map[lockstep.EventType]
 // sound fails the test if the rows break an invariant.
 func (r *rig) sound(t testing.TB) {
 	t.Helper()
-	broken, err := r.Check(t.Context())
+	broken, err := r.Check(t.Context(), 0)
 	must(t, err)
-	for _, v := range broken {
+	for _, v := range broken.Violations {
 		t.Errorf("%s: %s: %s", v.Rule, v.ARN, v.Detail)
 	}
 }

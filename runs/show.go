@@ -97,12 +97,23 @@ func (s *Service) Events(ctx context.Context, ref keeper.Ref, after uint64, limi
 	return out, err
 }
 
-// Check lists every broken invariant that the rows can tell.
-func (s *Service) Check(ctx context.Context) ([]store.Violation, error) {
-	var out []store.Violation
+// checkPage is how many Secrets one page of a check covers.
+const checkPage = 1000
+
+// CheckPage is a part of a check.
+type CheckPage struct {
+	Violations []store.Violation
+	// Next is where the next page begins; zero if this was the last.
+	Next lockstep.SecretID
+}
+
+// Check lists the broken invariants that the rows of the next thousand Secrets
+// above a number can tell, out of one snapshot.
+func (s *Service) Check(ctx context.Context, after lockstep.SecretID) (CheckPage, error) {
+	var out CheckPage
 	err := s.store.View(ctx, func(tx store.ReadTx) error {
 		var err error
-		out, err = tx.Violations()
+		out.Violations, out.Next, err = tx.Violations(after, checkPage)
 		return err
 	})
 	return out, err

@@ -15,11 +15,13 @@ type Place struct {
 	Target  lockstep.TargetKey
 }
 
-// Usage is how many Places one rotator has at one target.
+// Usage is how many Places one rotator has at one target, and how many Looks are
+// under way beside them.
 type Usage struct {
 	Rotator string
 	Target  lockstep.TargetKey
 	Places  int
+	Looks   int
 }
 
 // Wait is a Run that has no Place yet.

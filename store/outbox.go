@@ -15,6 +15,7 @@ const (
 	JobRetire JobKind = "retire"
 	JobVerify JobKind = "verify"
 	JobPlan   JobKind = "plan"
+	JobLook   JobKind = "look"
 )
 
 // Job is a queue message in the outbox, waiting to be published.
@@ -27,7 +28,8 @@ type Job struct {
 	Account lockstep.AccountID
 	Region  lockstep.Region
 	Name    string
-	// Run, Version or Plan is what the Job is about, by Kind.
+	// Run, Version or Plan is what the Job is about, by Kind; Plan is the
+	// Inspection of a look.
 	Run     lockstep.RunID
 	Version lockstep.VersionID
 	Plan    string
@@ -36,6 +38,9 @@ type Job struct {
 	Seq int
 	// DueAt is when it may be published; zero for at once.
 	DueAt time.Time
+	// AwaitsSlot makes it due as soon as the Secret's slot is released, if that is
+	// before DueAt.
+	AwaitsSlot bool
 }
 
 // OutboxReader reads what waits to be published.

@@ -31,8 +31,10 @@ type RunReader interface {
 	// since and that no worker has answered. ErrNotFound.
 	OpenPlan(secret lockstep.SecretID, since time.Time) (*Plan, error)
 	// Violations runs the checks of ROTATION-PROTOCOL.md section 10 that can
-	// be told from rows alone, and lists what breaks them.
-	Violations() ([]Violation, error)
+	// be told from rows alone on the next limit Secrets above a number, and lists
+	// what breaks them. Last is where the next page begins; zero if this was the
+	// last one.
+	Violations(after lockstep.SecretID, limit int) (found []Violation, last lockstep.SecretID, err error)
 }
 
 // RunQuery selects a page of Runs.
@@ -98,7 +100,8 @@ type SlotWriter interface {
 	// lease with it: after a restore the target's marker may be higher.
 	// ErrFenced.
 	RaiseFence(l lockstep.Lease, min uint64) (lockstep.Lease, error)
-	// ReleaseSlot frees the slot; releasing one that was lost does nothing.
+	// ReleaseSlot frees the slot, and makes the Jobs due that await it; releasing
+	// one that was lost does nothing.
 	ReleaseSlot(l lockstep.Lease) error
 }
 

@@ -44,12 +44,15 @@ type Engine interface {
 	ClaimRetire(ctx context.Context, id lockstep.SecretID, v lockstep.VersionID, holder string) (*runs.Claim, error)
 	ClaimVerify(ctx context.Context, id lockstep.SecretID, holder string) (*runs.Claim, error)
 	AnswerPlan(ctx context.Context, id string, answer func(*store.Plan)) error
+	Scene(ctx context.Context, inspection string, id lockstep.SecretID) (runs.Scene, error)
+	AnswerLook(ctx context.Context, l store.Look) error
 	LeaseLength() time.Duration
 }
 
 // Vault opens and seals values for the engine; keeper.Keeper is one.
 type Vault interface {
 	EngineValues(ctx context.Context, id lockstep.SecretID, pending lockstep.VersionID) (keeper.EngineValues, error)
+	RetiredValues(ctx context.Context, id lockstep.SecretID, limit int) (map[lockstep.VersionID]lockstep.Value, error)
 	SealPending(ctx context.Context, s *lockstep.Secret, id lockstep.VersionID, v lockstep.Value) (*lockstep.Sealed, lockstep.AccountKey, error)
 }
 
@@ -192,6 +195,8 @@ func (p *Pool) work(ctx context.Context, job bus.JobMessage, holder string) erro
 		return p.retire(ctx, job.SecretID, job.Version, holder)
 	case store.JobVerify:
 		return p.verify(ctx, job.SecretID, holder, job.Seq)
+	case store.JobLook:
+		return p.look(ctx, job)
 	default:
 		return p.plan(ctx, job.SecretID, job.Plan)
 	}

@@ -271,9 +271,9 @@ func (w *world) sound(t testing.TB) {
 	if !w.accepts(t, w.current(t, "app")) {
 		t.Error("the target refuses AWSCURRENT")
 	}
-	broken, err := w.engine.Check(t.Context())
+	broken, err := w.engine.Check(t.Context(), 0)
 	must(t, err)
-	for _, v := range broken {
+	for _, v := range broken.Violations {
 		t.Errorf("%s: %s: %s", v.Rule, v.ARN, v.Detail)
 	}
 }

@@ -43,7 +43,7 @@ type History interface {
 	Runs(ctx context.Context, q store.RunQuery) ([]runs.History, error)
 	Run(ctx context.Context, owner store.Owner, id lockstep.RunID) (runs.History, error)
 	Events(ctx context.Context, ref keeper.Ref, after uint64, limit int) ([]lockstep.Event, error)
-	Check(ctx context.Context) ([]store.Violation, error)
+	Check(ctx context.Context, after lockstep.SecretID) (runs.CheckPage, error)
 }
 
 // Rotations sets Rotations and asks for dry runs; runs.Service does.
@@ -139,8 +139,10 @@ type Config struct {
 	Dead      DeadLetters
 	Schedules Schedules
 	Batches   Batches
-	Changes   Changes
-	Guard     Guard
+	// Inspections looks at targets.
+	Inspections Inspections
+	Changes     Changes
+	Guard       Guard
 	// Identities manages who there is.
 	Identities Identities
 	// Keys tells of the root key and the master keys.
@@ -160,7 +162,7 @@ type API struct {
 
 // New makes an API. Errors: ErrInvalid if a required field is missing.
 func New(c Config) (*API, error) {
-	if c.Secrets == nil || c.History == nil || c.Rotations == nil || c.Hands == nil || c.Dead == nil || c.Schedules == nil || c.Batches == nil || c.Changes == nil || c.Guard == nil ||
+	if c.Secrets == nil || c.History == nil || c.Rotations == nil || c.Hands == nil || c.Dead == nil || c.Schedules == nil || c.Batches == nil || c.Inspections == nil || c.Changes == nil || c.Guard == nil ||
 		c.Identities == nil || c.Keys == nil || c.Backups == nil || c.Home == "" {
 		return nil, fmt.Errorf("v1 config: everything but Status is required: %w", lockstep.ErrInvalid)
 	}
@@ -177,7 +179,7 @@ type route struct {
 }
 
 func routes() []route {
-	return slices.Concat(ownRoutes(), handRoutes(), scheduleRoutes(), batchRoutes(), identityRoutes(), keyRoutes(), backupRoutes())
+	return slices.Concat(ownRoutes(), checkRoutes(), handRoutes(), scheduleRoutes(), batchRoutes(), identityRoutes(), keyRoutes(), backupRoutes())
 }
 
 func ownRoutes() []route {
@@ -189,7 +191,6 @@ func ownRoutes() []route {
 		{http.MethodPost, "/v1/plans", "CreatePlan", http.StatusAccepted, (*API).createPlan},
 		{http.MethodGet, "/v1/plans/{id}", "GetPlan", http.StatusOK, (*API).getPlan},
 		{http.MethodGet, "/v1/events", "ListEvents", http.StatusOK, (*API).listEvents},
-		{http.MethodGet, "/v1/check", "Check", http.StatusOK, (*API).check},
 		{http.MethodGet, "/v1/status", "GetStatus", http.StatusOK, (*API).status},
 		{http.MethodGet, "/v1/openapi.json", "GetOpenAPI", http.StatusOK, (*API).openAPI},
 	}

@@ -92,19 +92,6 @@ type Violation struct {
 	Detail string       `json:"detail"`
 }
 
-// CheckResult is the answer to Check.
-type CheckResult struct {
-	OK         bool        `json:"ok"`
-	Violations []Violation `json:"violations"`
-}
-
-// Check asks the server to look for broken invariants. Errors: *Error, or the
-// transport's; violations are no error.
-func (c *Client) Check(ctx context.Context) (CheckResult, error) {
-	var out CheckResult
-	return out, c.get(ctx, call{path: "/v1/check"}, &out)
-}
-
 // call is one request; wait is how long the server may hold the answer back.
 type call struct {
 	method string

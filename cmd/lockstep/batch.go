@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -135,7 +134,7 @@ func (t *target) followBatch(cmd *cobra.Command, c *admin.Client, b admin.Batch)
 		words := progressWords(b)
 		switch {
 		case bar:
-			_, _ = fmt.Fprintf(out, "\r\x1b[K%s %s", progressBar(b), words)
+			_, _ = fmt.Fprintf(out, "\r\x1b[K%s %s", barOf(finished(b), b.Total), words)
 		case words != last:
 			_, _ = fmt.Fprintln(out, words)
 		}
@@ -175,14 +174,6 @@ func onTerminal(w io.Writer) bool {
 }
 
 const barWidth = 30
-
-func progressBar(b admin.Batch) string {
-	full := 0
-	if b.Total > 0 {
-		full = barWidth * finished(b) / b.Total
-	}
-	return "[" + strings.Repeat("█", full) + strings.Repeat("·", barWidth-full) + "]"
-}
 
 // finished is how many secrets of a batch need nothing more.
 func finished(b admin.Batch) int {

@@ -106,13 +106,14 @@ func (t *tx) LockAdmission() (int64, error) {
 	return n, place("lock the admission", err)
 }
 
-// Usage implements store.AdmissionReader. The table holds no more rows than the
-// governor's limit.
+// Usage implements store.AdmissionReader. Neither table holds more of such rows
+// than the governor's limit.
 func (t *tx) Usage() ([]store.Usage, error) {
 	list, err := all(t.session, func(r row) (store.Usage, error) {
 		var u store.Usage
-		return u, r.Scan(&u.Rotator, &u.Target, &u.Places)
-	}, `SELECT rotator, target_key, count(*) FROM places GROUP BY rotator, target_key`)
+		return u, r.Scan(&u.Rotator, &u.Target, &u.Places, &u.Looks)
+	}, `SELECT rotator, target_key, count(*), 0 FROM places GROUP BY rotator, target_key
+		UNION ALL SELECT rotator, target_key, 0, count(*) FROM looks WHERE state = 'asked' GROUP BY rotator, target_key`)
 	return list, place("count places", err)
 }
 

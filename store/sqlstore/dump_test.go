@@ -107,7 +107,7 @@ func wantPaused(t *testing.T, s *sqlstore.Store, waits lockstep.SecretID) {
 				done, err = tx.RestoresVerified()
 			}
 			if err == nil {
-				broken, err = tx.Violations()
+				broken, _, err = tx.Violations(0, 10_000)
 			}
 			return err
 		})

@@ -8,11 +8,11 @@ import (
 	"lockstep/store"
 )
 
-const jobColumns = `num, kind, secret, account, region, name, run, version, plan, seq, due_at`
+const jobColumns = `num, kind, secret, account, region, name, run, version, plan, seq, due_at, awaits_slot`
 
 func scanJob(r row) (store.Job, error) {
 	var j store.Job
-	err := r.Scan(&j.Row, &j.Kind, &j.Secret, &j.Account, &j.Region, &j.Name, &j.Run, &j.Version, &j.Plan, &j.Seq, timeInto{&j.DueAt})
+	err := r.Scan(&j.Row, &j.Kind, &j.Secret, &j.Account, &j.Region, &j.Name, &j.Run, &j.Version, &j.Plan, &j.Seq, timeInto{&j.DueAt}, &j.AwaitsSlot)
 	return j, err
 }
 
@@ -37,12 +37,12 @@ func (t *tx) AddJob(j *store.Job) error {
 	if err == nil {
 		// The conflict is with another transaction that adds the same Job at
 		// the same time, without the Secret's lock.
-		j.Row, err = one(t.session, value[int64], `INSERT INTO jobs (kind, secret, account, region, name, run, version, plan, seq, due_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+		j.Row, err = one(t.session, value[int64], `INSERT INTO jobs (kind, secret, account, region, name, run, version, plan, seq, due_at, awaits_slot)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 			ON CONFLICT (secret, kind) DO UPDATE SET num = @newnum, account = excluded.account, region = excluded.region,
 			name = excluded.name, run = excluded.run, version = excluded.version, plan = excluded.plan,
-			seq = excluded.seq, due_at = excluded.due_at RETURNING num`,
-			j.Kind, j.Secret, j.Account, j.Region, j.Name, j.Run, j.Version, j.Plan, j.Seq, micros(j.DueAt))
+			seq = excluded.seq, due_at = excluded.due_at, awaits_slot = excluded.awaits_slot RETURNING num`,
+			j.Kind, j.Secret, j.Account, j.Region, j.Name, j.Run, j.Version, j.Plan, j.Seq, micros(j.DueAt), j.AwaitsSlot)
 	}
 	return place(fmt.Sprintf("add %s job of secret %d", j.Kind, j.Secret), err)
 }

@@ -80,7 +80,7 @@ func sqliteScans(line string) bool {
 	}
 	for _, index := range []string{
 		"secrets_rotation", "secrets_purge", "secrets_verify", "versions_retire", "runs_retry", "jobs_due",
-		"secrets_drift", "holds_restored", "waits_", "batches_active", "events_unsent", "events_old", "secrets_oldest",
+		"secrets_drift", "holds_restored", "waits_", "batches_active", "events_unsent", "events_old", "secrets_oldest", "inspections_active", "looks_asked",
 	} {
 		if strings.Contains(line, index) {
 			return false
@@ -210,6 +210,7 @@ func everyRead(t *tx, s *lockstep.Secret) (errs []error) {
 	add(err)
 	add(admission(t, s))
 	add(batches(t, s))
+	add(inspections(t, s))
 	_, err = t.UnverifiedDue(1)
 	add(err)
 	_, err = t.Version(s.ID, "v")
@@ -330,5 +331,19 @@ func batches(t *tx, s *lockstep.Secret) error {
 		t.SaveItem(store.BatchItem{Batch: "b", Secret: s.ID, State: store.ItemPending}), first(t.BatchCounts("b")),
 		first(t.BatchFailures("b", 1)), first(t.BatchItems("b", store.ItemPending, 0, 1)),
 		first(t.BatchItems("b", store.ItemStarted, 0, 1)), first(t.ReopenItems("b")),
+	)
+}
+
+// inspections calls each method about Inspections once.
+func inspections(t *tx, s *lockstep.Secret) error {
+	i := &store.Inspection{ID: "i", Owner: store.Owner{Account: s.Account, Region: s.Region}, Active: true, Created: t.Now()}
+	l := store.Look{Inspection: "i", Secret: s.ID, Verdict: store.LookSound}
+	full := store.FullList{Rotators: []string{"a", "b"}, Targets: []lockstep.TargetKey{"c"}}
+	first := func(_ any, err error) error { return err }
+	return errors.Join(
+		t.InsertInspection(i), first(t.Inspection("i")), first(t.ActiveInspection(i.Owner)), first(t.WorkingInspection()),
+		t.ExpandInspection(i, 1), t.ExpandInspection(i, 1), first(t.WaitingLooks("i", full, 1)), first(t.LostLooks(t.Now(), 1)),
+		t.AskLook(l), t.AnswerLook(l), first(t.Look("i", s.ID)), first(t.LooksFound("i", 0, 1)), first(t.EndInspection(i)),
+		t.DeleteInspectionsBefore(t.Now()),
 	)
 }

@@ -146,10 +146,15 @@ func (t *tx) RaiseFence(l lockstep.Lease, min uint64) (lockstep.Lease, error) {
 // waited for the slot.
 func (t *tx) ReleaseSlot(l lockstep.Lease) error {
 	doing := fmt.Sprintf("release slot of secret %d", l.Secret)
-	waits, err := one(t.session, value[bool], `UPDATE slots SET holder = '', expires = 0, beat = beat + 1
+	type waiting struct{ schedule, job bool }
+	waits, err := one(t.session, func(r row) (waiting, error) {
+		var w waiting
+		return w, r.Scan(&w.schedule, &w.job)
+	}, `UPDATE slots SET holder = '', expires = 0, beat = beat + 1
 		WHERE secret = $1 AND fence = $2 AND holder = $3
 		RETURNING EXISTS (SELECT 1 FROM versions v WHERE v.secret = $1 AND v.retire_due IS NOT NULL)
-			OR EXISTS (SELECT 1 FROM secrets s WHERE s.id = $1 AND s.unverified)`, l.Secret, l.Fence, l.Holder)
+			OR EXISTS (SELECT 1 FROM secrets s WHERE s.id = $1 AND s.unverified),
+		EXISTS (SELECT 1 FROM jobs j WHERE j.secret = $1 AND j.awaits_slot)`, l.Secret, l.Fence, l.Holder)
 	if errors.Is(err, lockstep.ErrNotFound) {
 		return nil
 	}
@@ -157,8 +162,12 @@ func (t *tx) ReleaseSlot(l lockstep.Lease) error {
 		return place(doing, err)
 	}
 	delete(t.guarded, l.Secret)
-	if waits {
+	if waits.schedule {
 		t.touch(store.TopicSchedule)
 	}
-	return nil
+	if waits.job {
+		t.touch(store.TopicOutbox)
+		_, err = t.exec(`UPDATE jobs SET due_at = 0, awaits_slot = FALSE WHERE secret = $1 AND awaits_slot`, l.Secret)
+	}
+	return place(doing, err)
 }

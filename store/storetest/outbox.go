@@ -116,5 +116,5 @@ func outboxForget(t *testing.T, f *fixture) {
 	same(t, []string{left[0].ID, left[1].ID}, ids[2:])
 	f.update(t, func(tx store.Tx) error { return tx.PurgeSecret(b.ID) })
 	same(t, forget(10), 1)
-	same(t, read(t, f, func(tx store.ReadTx) ([]store.Violation, error) { return tx.Violations() }), nil)
+	same(t, read(t, f, violationsOf), nil)
 }

@@ -44,6 +44,7 @@ func Run(t *testing.T, open Open) {
 		{"concurrency", concurrencyTests},
 		{"subscribe", subscribeTests},
 		{"violations", violationTests},
+		{"inspections", inspectionTests},
 	} {
 		t.Run(topic.name, func(t *testing.T) {
 			for name, test := range topic.tests {

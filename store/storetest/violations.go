@@ -35,13 +35,26 @@ func (f *fixture) rotated(t *testing.T, name string) (*lockstep.Secret, *lockste
 
 func (f *fixture) violations(t *testing.T) (rules []string) {
 	t.Helper()
-	for _, v := range read(t, f, func(tx store.ReadTx) ([]store.Violation, error) { return tx.Violations() }) {
+	for _, v := range read(t, f, violationsOf) {
 		rules = append(rules, v.Rule)
 		if v.ARN == "" || v.Detail == "" {
 			t.Errorf("a violation that says nothing: %+v", v)
 		}
 	}
 	return rules
+}
+
+// violationsOf goes through the store in pages of two.
+func violationsOf(tx store.ReadTx) ([]store.Violation, error) {
+	var out []store.Violation
+	for after := lockstep.SecretID(0); ; {
+		page, next, err := tx.Violations(after, 2)
+		out = append(out, page...)
+		if err != nil || next == 0 {
+			return out, err
+		}
+		after = next
+	}
 }
 
 func violationNone(t *testing.T, f *fixture) {

@@ -168,6 +168,7 @@ func TestRotateByHand(t *testing.T) {
 				t.Errorf("LastRotatedDate %v, RotationEnabled %v", d.LastRotatedDate, d.RotationEnabled)
 			}
 			s.cli(t, 0, "", "check")
+	s.cli(t, 0, "", "check", "--targets")
 		})
 	}
 }
@@ -237,6 +238,7 @@ func TestRestartKeepsEverything(t *testing.T) {
 	}
 	s.cli(t, 0, "", "rotate", s.name, "--wait")
 	s.cli(t, 0, "", "check")
+	s.cli(t, 0, "", "check", "--targets")
 }
 
 // TestMissedWhileDown: a run that was due while the server was down starts when
