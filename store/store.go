@@ -70,6 +70,7 @@ type ReadTx interface {
 	ReplicationReader
 	AdmissionReader
 	BatchReader
+	RotatorReader
 }
 
 // Tx reads and writes in one transaction; it sees its own writes.
@@ -86,4 +87,5 @@ type Tx interface {
 	ReplicationWriter
 	AdmissionWriter
 	BatchWriter
+	RotatorWriter
 }

@@ -23,6 +23,7 @@ func rules() []rule {
 		{folder: "hsm"},
 		{folder: "store"},
 		{folder: "rotators", may: []string{"password"}},
+		{folder: "rotators/custom", may: []string{"rotators", "store", "keys"}},
 
 		// Values and the engine's memory.
 		{folder: "keys", may: []string{"store"}},
@@ -90,6 +91,7 @@ func concrete() map[string][]string {
 		"hsm/pkcs11":        {"internal/rootkey"},
 		"rotators/mysql":    wiring,
 		"rotators/postgres": wiring,
+		"rotators/custom":   wiring,
 	}
 }
 
