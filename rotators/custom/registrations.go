@@ -284,8 +284,13 @@ func (g *Registrations) webhook(ctx context.Context, r *store.Rotator) (*webhook
 		return nil, err
 	}
 	if r.CA != "" {
-		w.roots = x509.NewCertPool()
-		w.roots.AppendCertsFromPEM([]byte(r.CA))
+		w.roots = rootsOf(r.CA)
 	}
 	return w, nil
+}
+
+func rootsOf(pem string) *x509.CertPool {
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM([]byte(pem))
+	return roots
 }
