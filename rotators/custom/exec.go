@@ -69,7 +69,11 @@ func (s *subprocess) outcome(ctx context.Context, err error, out, errOut *bounde
 	case ctx.Err() != nil:
 		return failed(fmt.Errorf("the command did not end within %s and was killed; %s", s.timeout, printed))
 	case errors.As(err, &exit) && exit.ExitCode() >= 0:
-		return answered(fmt.Sprintf("the command ended with exit code %d (%s)", exit.ExitCode(), printed), readSaid(out.lastLine()))
+		how := fmt.Sprintf("the command ended with exit code %d", exit.ExitCode())
+		if words := readSaid(out.lastLine()); words != "" {
+			how += ": " + words
+		}
+		return failed(fmt.Errorf("%s (%s)", how, printed))
 	}
 	return failed(fmt.Errorf("the command ended by itself: %w; %s", err, printed))
 }

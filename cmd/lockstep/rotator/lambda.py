@@ -48,6 +48,21 @@ def configure(credentials, ca_file):
         os.environ["AWS_CA_BUNDLE"] = ca_file.name
 
 
+def direct(endpoint):
+    """Leads clients that name no endpoint to the right one: SDKs before 1.28 do
+    not read AWS_ENDPOINT_URL_SECRETS_MANAGER."""
+    import boto3
+
+    make = boto3.session.Session.client
+
+    def client(self, service_name, *args, **options):
+        if service_name == "secretsmanager" and len(args) < 5 and not options.get("endpoint_url"):
+            options["endpoint_url"] = endpoint
+        return make(self, service_name, *args, **options)
+
+    boto3.session.Session.client = client
+
+
 def deadline(credentials):
     import calendar
 
@@ -63,6 +78,7 @@ def main():
     with tempfile.NamedTemporaryFile("w", suffix=".pem") as ca_file:
         try:
             configure(credentials, ca_file)
+            direct(credentials["Endpoint"])
             sys.path.insert(0, folder)
             module, _, name = spec.rpartition(".")
             handler = getattr(importlib.import_module(module.replace("/", ".")), name)
