@@ -8,6 +8,9 @@ type Rotation struct {
 	Enabled bool `json:"enabled"`
 	// Rotator is the registered name, for example "postgres-alternating".
 	Rotator string `json:"rotator"`
+	// Custom is true for a registered one, somebody else's function: values
+	// come from it through the API, and nothing but it knows the target.
+	Custom bool `json:"custom,omitempty"`
 	// RotatorARN is RotationLambdaARN exactly as the user gave it.
 	RotatorARN string     `json:"rotatorArn"`
 	Schedule   Schedule   `json:"schedule"`

@@ -10,7 +10,16 @@ import (
 const (
 	JobSubjectPrefix   = "lockstep.job"
 	EventSubjectPrefix = "lockstep.event"
+	// RotatorSubjectPrefix begins what custom rotators listen to.
+	RotatorSubjectPrefix = "lockstep.rotator"
 )
+
+// RotatorSubject is where a custom rotator that is a NATS service is asked for
+// a step, for example lockstep.rotator.mainframe.setSecret. Its name is one
+// token.
+func RotatorSubject(name, step string) string {
+	return RotatorSubjectPrefix + "." + name + "." + step
+}
 
 // emptyToken stands for an empty part of a name ("/a", "a//b"), since NATS has
 // no empty tokens. No escape is a percent sign alone.

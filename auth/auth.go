@@ -74,6 +74,11 @@ func RootARN(account lockstep.AccountID) string {
 	return "arn:aws:iam::" + string(account) + ":root"
 }
 
+// RotatorARN is what policies know a registered rotator by.
+func RotatorARN(region lockstep.Region, account lockstep.AccountID, name string) string {
+	return "arn:aws:lockstep:" + string(region) + ":" + string(account) + ":rotator/" + name
+}
+
 // Caller is a Principal with the circumstances of one request.
 type Caller struct {
 	Principal

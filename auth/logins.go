@@ -24,6 +24,8 @@ type Login struct {
 	// Subscribe lists the event subjects that it may listen to, with
 	// wildcards.
 	Subscribe []string
+	// Principal is whose token it was.
+	Principal Principal
 	// Expires is when the connection must end and show a fresh token: after
 	// MaxConnection, or with its access key, if that is earlier. The token's
 	// own end bounds only how long it may be shown.
@@ -69,6 +71,6 @@ func (a *LoginAuthorizer) Login(ctx context.Context, token string) (Login, error
 	}
 	return Login{
 		User: l.Principal.ARN, Account: l.Principal.Account, Region: lockstep.Region(l.Region),
-		Subscribe: subjectsOf(l.Principal), Expires: expires,
+		Subscribe: subjectsOf(l.Principal), Principal: l.Principal, Expires: expires,
 	}, nil
 }

@@ -25,9 +25,11 @@ type Grant struct {
 	// User names the principal, for logs and Disconnect.
 	User string
 	// Subscribe lists the event subjects, each beginning with
-	// EventSubjectPrefix; wildcards may stand where NATS allows them. Empty:
-	// the connection is refused.
+	// EventSubjectPrefix; wildcards may stand where NATS allows them. Empty,
+	// and Serve too: the connection is refused.
 	Subscribe []string
+	// Serve lists the custom rotators whose steps it may be asked for.
+	Serve []string
 	// Expires ends the connection; the client then connects again with a fresh
 	// token. It must be in the future.
 	Expires time.Time
@@ -37,6 +39,8 @@ const (
 	inboxPrefix  = "_INBOX_"
 	replayPrefix = "lockstep.replay"
 	clientPrefix = "lockstep/"
+	// maxRequest is how long a rotator may take to answer.
+	maxRequest = 15 * time.Minute
 	// clientIDLength is the length of a client id: 32 hexadecimal digits, 16
 	// random bytes.
 	clientIDLength = 32
@@ -82,7 +86,7 @@ func (g Grant) check(now time.Time) error {
 	switch {
 	case g.User == "":
 		return fmt.Errorf("grant without a user: %w", lockstep.ErrDenied)
-	case len(g.Subscribe) == 0:
+	case len(g.Subscribe)+len(g.Serve) == 0:
 		return fmt.Errorf("%s may see no events: %w", g.User, lockstep.ErrDenied)
 	case g.Expires.Unix() <= now.Unix():
 		return fmt.Errorf("grant of %s has expired: %w", g.User, lockstep.ErrDenied)
@@ -90,6 +94,11 @@ func (g Grant) check(now time.Time) error {
 	for _, s := range g.Subscribe {
 		if !eventPattern(s) {
 			return fmt.Errorf("grant of %s names %q, which is not an event subject: %w", g.User, s, lockstep.ErrDenied)
+		}
+	}
+	for _, name := range g.Serve {
+		if name == "" || strings.ContainsAny(name, ".*> \t\r\n\f\x00") {
+			return fmt.Errorf("grant of %s names the rotator %q, which is no token of a subject: %w", g.User, name, lockstep.ErrDenied)
 		}
 	}
 	return nil
@@ -117,6 +126,12 @@ func eventPattern(s string) bool {
 func permissions(g Grant, id string) jwt.Permissions {
 	var p jwt.Permissions
 	p.Sub.Allow.Add(g.Subscribe...)
+	for _, name := range g.Serve {
+		p.Sub.Allow.Add(lockstep.RotatorSubject(name, "*"))
+	}
+	if len(g.Serve) > 0 { // each request may be answered, where it says
+		p.Resp = &jwt.ResponsePermission{MaxMsgs: 1, Expires: maxRequest}
+	}
 	if id == "" {
 		p.Pub.Deny.Add(">")
 		return p

@@ -13,7 +13,7 @@
 set -eu
 
 if [ $# -eq 0 ]; then
-	set -- postgresql mariadb redis-server softhsm2 systemd awscli python3-boto3 nodejs npm
+	set -- postgresql mariadb redis-server softhsm2 systemd awscli python3-boto3 python3-psycopg2 nodejs npm
 fi
 
 # have PATTERN...: is one of these programs there? A pattern without a slash is
@@ -49,6 +49,7 @@ installed() {
 	# first on the PATH does not count.
 	awscli) have /usr/bin/aws && return 0 ;;
 	python3-boto3) /usr/bin/python3 -c 'import boto3' 2>/dev/null && return 0 ;;
+	python3-psycopg2) /usr/bin/python3 -c 'import psycopg2' 2>/dev/null && return 0 ;;
 	systemd) have systemd-analyze && return 0 ;;
 	nodejs) have node && return 0 ;;
 	npm) have npm && return 0 ;;

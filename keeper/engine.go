@@ -28,6 +28,8 @@ type EngineValues struct {
 	// zero if it names none. AdminID is that secret.
 	Admin   lockstep.Value
 	AdminID lockstep.SecretID
+	// AdminARN is its ARN.
+	AdminARN lockstep.ARN
 	// NoAdmin says that the secret which Current names as its masterarn is gone
 	// (ErrNotFound); nil if it is there, or none is named. What needs no admin, such
 	// as undoing with the value's own login, goes on.
@@ -251,7 +253,7 @@ func (k *Keeper) addAdmin(ctx context.Context, out *EngineValues) error {
 	if err != nil {
 		return fmt.Errorf("read admin secret: %w", err)
 	}
-	out.AdminID = admin.ID
+	out.AdminID, out.AdminARN = admin.ID, admin.ARN
 	out.Admin, err = k.openRow(ctx, admin.ARN, row)
 	return err
 }
@@ -316,6 +318,7 @@ type TargetAccounts struct {
 }
 
 // TargetAccounts opens AWSCURRENT and names its Accounts under a rotator.
+// A rotator that is not known here has no Accounts.
 // Errors: ErrInvalid if the value lacks a field, keys' errors.
 func (k *Keeper) TargetAccounts(ctx context.Context, id lockstep.SecretID, rotator string) (TargetAccounts, error) {
 	rows, err := k.engineRows(ctx, id, "")
@@ -329,11 +332,14 @@ func (k *Keeper) TargetAccounts(ctx context.Context, id lockstep.SecretID, rotat
 	if value.IsZero() {
 		return TargetAccounts{}, nil
 	}
+	out := TargetAccounts{Current: rows.current.ID}
 	names, err := k.targets.AccountNames(rotator, value)
+	if errors.Is(err, lockstep.ErrUnknownRotator) {
+		return out, nil // a custom one, which alone knows what its values mean
+	}
 	if err != nil {
 		return TargetAccounts{}, err
 	}
-	out := TargetAccounts{Current: rows.current.ID}
 	for i, name := range names {
 		key := k.sealer.AccountKey(name)
 		if i == 0 {

@@ -108,7 +108,7 @@ func lock(tx store.Tx, ref Ref) (*lockstep.Secret, error) {
 	if s.IsReplica() {
 		return nil, errReplica
 	}
-	return s, nil
+	return s, ref.Session.guard(tx, s)
 }
 
 // lockLive is lock for calls that a mark for deletion forbids.

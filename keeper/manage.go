@@ -23,7 +23,11 @@ func (k *Keeper) MoveStage(ctx context.Context, ref Ref, in MoveStageInput) (Des
 		if err := mustExist(tx, b.Secret.ID, in.From, in.To); err != nil {
 			return err
 		}
-		if err := moveStage(b, in); err != nil {
+		move := moveStage
+		if ref.Session != nil {
+			move = ref.Session.moveStage(tx)
+		}
+		if err := move(b, in); err != nil {
 			return err
 		}
 		out = Description{Secret: b.Secret, Stages: b.Stages}

@@ -12,9 +12,13 @@ import (
 )
 
 // Put adds a Version. Repeating a call with the same token and value changes
-// nothing. A Run's Version takes its value from that Run alone, never from here.
+// nothing. A Run's Version takes its value from that Run alone: from its worker,
+// or from the session of its createSecret.
 // Errors: Refusals of kind ErrNotFound, ErrState, ErrVersionClaimed.
 func (k *Keeper) Put(ctx context.Context, ref Ref, in PutInput) (WriteOutput, error) {
+	if ref.Session != nil {
+		return k.deposit(ctx, ref, in)
+	}
 	w := newVersion{token: in.Token, value: in.Value, place: func(b *ledger.Book, made bool) ([]lockstep.Stage, error) {
 		return placeStages(b, in.Token, in.Stages, made)
 	}}
@@ -26,6 +30,9 @@ func (k *Keeper) Put(ctx context.Context, ref Ref, in PutInput) (WriteOutput, er
 // repeated with the same token and value it changes nothing at all.
 // Errors: as Put; keys' errors for a key that cannot be used.
 func (k *Keeper) Update(ctx context.Context, ref Ref, in UpdateInput) (WriteOutput, error) {
+	if ref.Session != nil {
+		return WriteOutput{}, errNotInStep
+	}
 	if in.Value.IsZero() {
 		return k.updateFields(ctx, ref, in)
 	}

@@ -18,6 +18,9 @@ type Ref struct {
 	// is read from it or written; nil allows all. Its error is returned as it
 	// is.
 	Allow func(*lockstep.Secret) error
+	// Session is set if the call comes from one step of a rotation: its writes
+	// are the Run's, and are refused once the step is over.
+	Session *Session
 	// Use is asked before a value is opened or sealed under a master key,
 	// outside of any transaction; nil allows all. Its error is returned as it is.
 	Use func(context.Context, KeyUse) error

@@ -78,15 +78,16 @@ func (b *Book) MovePending(to lockstep.VersionID) error {
 }
 
 // DoubtCurrent marks a Secret with a target as Unverified, and asks for a
-// verify Job. Where rotation is turned off the mark alone is set: nobody acts
-// on the target meanwhile.
+// verify Job. Where rotation is turned off the mark alone is set, since nobody
+// acts on the target meanwhile; and for a custom rotator, which has no step that
+// tests AWSCURRENT.
 func (b *Book) DoubtCurrent() error {
 	current := b.Stages[lockstep.Current]
 	if !b.targeted() || current == "" {
 		return nil
 	}
 	b.Secret.Unverified = true
-	if !b.Secret.RotationEnabled() {
+	if !b.Secret.RotationEnabled() || b.Secret.Rotation.Custom {
 		return nil
 	}
 	return b.AddJob(store.Job{Kind: store.JobVerify, Version: current})
@@ -98,6 +99,33 @@ func (b *Book) DoubtCurrent() error {
 // Errors: ErrConflict if the table's guard does not hold, ErrFenced.
 func (b *Book) Finish(run *lockstep.Run, lease lockstep.Lease) error {
 	return b.finish(run, &lease)
+}
+
+// FinishByFunction is Finish by a rotation function that moves AWSCURRENT itself
+// in its last step: the same guard, the same writes, and the end of the step in
+// the Run's history. Errors: as Finish.
+func (b *Book) FinishByFunction(run *lockstep.Run, lease lockstep.Lease) error {
+	if run.State != lockstep.RunTested {
+		return fmt.Errorf("finish run in state %s: %w", run.State, lockstep.ErrConflict)
+	}
+	if err := b.finish(run, &lease); err != nil {
+		return err
+	}
+	b.Secret.Unverified = false // its testSecret has just accepted the value
+	steps, err := b.tx.Steps(run.ID)
+	if err != nil {
+		return fmt.Errorf("read steps: %w", err)
+	}
+	for _, rec := range steps {
+		if rec.Step != lockstep.StepFinish || !rec.Ended.IsZero() {
+			continue
+		}
+		rec.Ended, rec.OK, rec.Outcome = b.Now, true, lockstep.Applied
+		if err := b.tx.EndStep(rec); err != nil {
+			return fmt.Errorf("end step: %w", err)
+		}
+	}
+	return nil
 }
 
 func (b *Book) finish(run *lockstep.Run, lease *lockstep.Lease) error {

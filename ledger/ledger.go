@@ -113,6 +113,14 @@ func (b *Book) stageData() map[string]lockstep.VersionID {
 	return out
 }
 
+// SaveVersion writes a Version of this Secret.
+func (b *Book) SaveVersion(v *lockstep.Version) error {
+	if err := b.tx.SaveVersion(v); err != nil {
+		return fmt.Errorf("save version: %w", err)
+	}
+	return nil
+}
+
 // OpenRun reads the Secret's open Run; nil if there is none.
 func (b *Book) OpenRun() (*lockstep.Run, error) {
 	r, err := b.tx.OpenRun(b.Secret.ID)

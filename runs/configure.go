@@ -91,7 +91,7 @@ func (s *Service) plannedRotation(ctx context.Context, ref keeper.Ref, in Rotate
 	if secret.Rotation != nil {
 		r = *secret.Rotation
 	}
-	if err := s.applyRotator(&r, in); err != nil {
+	if err := s.applyRotator(ctx, &r, in, secret.Account); err != nil {
 		return r, nil, err
 	}
 	if err := s.applySchedule(&r, in, secret, now); err != nil {
@@ -118,7 +118,9 @@ func (s *Service) plannedRotation(ctx context.Context, ref keeper.Ref, in Rotate
 	return r, secret, nil
 }
 
-func (s *Service) applyRotator(r *lockstep.Rotation, in RotateInput) error {
+// applyRotator looks the name up among the native rotators first, then among
+// those that the account has registered.
+func (s *Service) applyRotator(ctx context.Context, r *lockstep.Rotation, in RotateInput, account lockstep.AccountID) error {
 	if in.RotatorARN != nil && *in.RotatorARN != "" {
 		r.RotatorARN, r.Rotator = *in.RotatorARN, rotatorName(*in.RotatorARN)
 	}
@@ -126,6 +128,12 @@ func (s *Service) applyRotator(r *lockstep.Rotation, in RotateInput) error {
 		return lockstep.Refuse(lockstep.ErrState, "No Lambda rotation function ARN is associated with this secret.")
 	}
 	_, err := s.rotators.Traits(r.Rotator)
+	r.Custom = false
+	if errors.Is(err, lockstep.ErrUnknownRotator) {
+		if r.Custom, err = s.registered(ctx, r.Rotator, account, err); err == nil {
+			return s.applicable(r, in)
+		}
+	}
 	switch {
 	case err == nil:
 		return nil
@@ -135,6 +143,32 @@ func (s *Service) applyRotator(r *lockstep.Rotation, in RotateInput) error {
 		return lockstep.Refuse(lockstep.ErrDenied, "Secrets Manager cannot invoke the specified Lambda function. Ensure that the function policy grants access to the principal secretsmanager.amazonaws.com.")
 	}
 	return lockstep.Refuse(lockstep.ErrUnknownRotator, "RotationLambdaARN names no rotator: %s.", err)
+}
+
+// registered tells whether an account has registered a rotator; unknown is the
+// error if it has not.
+func (s *Service) registered(ctx context.Context, name string, account lockstep.AccountID, unknown error) (bool, error) {
+	err := s.store.View(ctx, func(tx store.ReadTx) error {
+		found, err := tx.Rotator(name)
+		if errors.Is(err, lockstep.ErrNotFound) || err == nil && found.Account != account {
+			return unknown
+		}
+		return err
+	})
+	return err == nil, err
+}
+
+// applicable refuses what a custom rotator cannot do: it has no step in which
+// it would remove an old credential.
+func (s *Service) applicable(r *lockstep.Rotation, in RotateInput) error {
+	policy := r.Retirement
+	if in.Retirement != nil {
+		policy = *in.Retirement
+	}
+	if policy.After == "" || policy.After == lockstep.RetireNextRun {
+		return nil
+	}
+	return lockstep.Refuse(lockstep.ErrInvalid, "Rotator %s is a custom one, which can't remove an old credential; its retirement policy is next-run.", r.Rotator)
 }
 
 // schedule is the one that the input asks for, over the present one.

@@ -196,7 +196,8 @@ func (c *Claim) Begin(ctx context.Context, step lockstep.Step) error {
 // Pending is a new value on its way to the target.
 type Pending struct {
 	// Base is the AWSCURRENT that it was made from.
-	Base    lockstep.VersionID
+	Base lockstep.VersionID
+	// Sealed is nil if a function has put the value already.
 	Sealed  *lockstep.Sealed
 	Account lockstep.AccountKey
 	// Admin is the Secret whose credential will make the change; 0 if none.
@@ -244,7 +245,13 @@ func (w *writing) created(p Pending) error {
 		}
 		w.run.Base = p.Base
 	}
-	v.Sealed, v.Account, v.MaybeLive = p.Sealed, p.Account, true
+	if p.Sealed != nil {
+		v.Sealed, v.Account = p.Sealed, p.Account
+	}
+	if v.Sealed == nil {
+		return fmt.Errorf("begin set: version %s has no value: %w", v.ID, lockstep.ErrInvalid)
+	}
+	v.MaybeLive = true
 	facts := w.facts()
 	if facts.Traits.Overlap == lockstep.TwoAccounts {
 		if facts.OnIdleAccount, err = w.onIdleAccount(p.Account); err != nil {
@@ -322,11 +329,13 @@ func (c *Claim) Finish(ctx context.Context) error {
 				return err
 			}
 		}
-		if err := w.done(); err != nil {
-			return err
-		}
-		if err := w.begin(lockstep.StepFinish); err != nil {
-			return err
+		if w.step.Step != lockstep.StepFinish { // a function's has begun already
+			if err := w.done(); err != nil {
+				return err
+			}
+			if err := w.begin(lockstep.StepFinish); err != nil {
+				return err
+			}
 		}
 		if err := w.book.Finish(w.run, c.Lease()); err != nil {
 			return err

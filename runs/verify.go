@@ -12,7 +12,8 @@ import (
 // ClaimVerify takes the slot to see whether AWSCURRENT logs in; never while a
 // Run is open, since the Run will see to it. A Secret that is not Unverified is
 // looked at too: that is how drift is found.
-// Errors: ErrEnded (deleted, rotation is off, or a Run is open), *Busy.
+// Errors: ErrEnded (deleted, rotation is off, a Run is open, or the rotator is a
+// custom one, which cannot be asked about AWSCURRENT), *Busy.
 func (s *Service) ClaimVerify(ctx context.Context, id lockstep.SecretID, holder string) (*Claim, error) {
 	var claim *Claim
 	err := s.store.Update(ctx, func(tx store.Tx) error {
@@ -32,7 +33,7 @@ func (s *Service) ClaimVerify(ctx context.Context, id lockstep.SecretID, holder 
 		if err != nil {
 			return err
 		}
-		if run != nil || secret.Deleted() || !secret.RotationEnabled() {
+		if run != nil || secret.Deleted() || !secret.RotationEnabled() || secret.Rotation.Custom {
 			return ErrEnded
 		}
 		lease, err := s.take(tx, id, holder)

@@ -34,7 +34,8 @@ type SecretReader interface {
 	// UnverifiedDue lists up to limit Secrets that are Unverified, with rotation
 	// on, not marked
 	// for deletion or gone, have no open Run and no live lease, and no verify
-	// Job in the outbox.
+	// Job in the outbox; without those of custom rotators, which nobody can
+	// verify.
 	UnverifiedDue(limit int) ([]lockstep.SecretID, error)
 }
 

@@ -71,6 +71,7 @@ type ReadTx interface {
 	AdmissionReader
 	BatchReader
 	InspectionReader
+	RotatorReader
 }
 
 // Tx reads and writes in one transaction; it sees its own writes.
@@ -88,4 +89,5 @@ type Tx interface {
 	AdmissionWriter
 	BatchWriter
 	InspectionWriter
+	RotatorWriter
 }

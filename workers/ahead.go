@@ -54,7 +54,7 @@ func (p *Pool) makeAhead(ctx context.Context, job bus.JobMessage) *ahead {
 		return nil
 	}
 	values, err := p.cfg.Vault.EngineValues(ctx, job.SecretID, job.Version)
-	if err != nil || values.Current.IsZero() || !values.Pending.IsZero() || values.Secret.Rotation == nil {
+	if err != nil || values.Current.IsZero() || !values.Pending.IsZero() || values.Secret.Rotation == nil || values.Secret.Rotation.Custom {
 		return nil
 	}
 	rotator, err := p.cfg.Rotators.Lookup(values.Secret.Rotation.Rotator)

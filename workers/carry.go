@@ -28,7 +28,9 @@ type carrier struct {
 	pool    *Pool
 	claim   *runs.Claim
 	rotator rotators.Rotator
-	values  keeper.EngineValues
+	// function is set instead of rotator where the rotator is a custom one.
+	function rotators.Function
+	values   keeper.EngineValues
 	// fresh is the state for which values are good as they are: those that the
 	// write into that state was checked against. Empty: for none.
 	fresh lockstep.RunState
@@ -136,6 +138,9 @@ func (c *carrier) advance(ctx context.Context) error {
 	if err := c.prepareFor(ctx, run.State); err != nil {
 		return err
 	}
+	if c.function != nil {
+		return c.carryFunction(ctx)
+	}
 	switch run.State { // prepare wrote nothing, or returned an error
 	case lockstep.RunQueued, lockstep.RunCreated:
 		if run.TestOnly {
@@ -195,11 +200,14 @@ func (c *carrier) prepare(ctx context.Context) error {
 	if rotation == nil {
 		return c.fail(ctx, permanent(fmt.Errorf("secret has no rotation: %w", lockstep.ErrState), "turn rotation on"))
 	}
-	rotator, err := c.pool.cfg.Rotators.Lookup(rotation.Rotator)
-	if err != nil {
+	var err error
+	if rotation.Custom {
+		if err := c.findFunction(ctx, rotation.Rotator); err != nil {
+			return err
+		}
+	} else if c.rotator, err = c.pool.cfg.Rotators.Lookup(rotation.Rotator); err != nil {
 		return c.fail(ctx, permanent(err, "name one of these in RotationLambdaARN"))
 	}
-	c.rotator = rotator
 	pending := c.claim.Version
 	if c.claim.Run != nil {
 		pending = c.claim.Run.Version
@@ -312,7 +320,11 @@ func (c *carrier) version() lockstep.VersionID {
 
 // call bounds one call to the target.
 func (c *carrier) call(ctx context.Context, fn func(ctx context.Context) error) error {
-	limit := c.pool.cfg.CallTimeout
+	return c.callFor(ctx, c.pool.cfg.CallTimeout, fn)
+}
+
+// callFor bounds one call that may take another time.
+func (c *carrier) callFor(ctx context.Context, limit time.Duration, fn func(ctx context.Context) error) error {
 	c.callEnds.Store(time.Now().Add(limit).UnixNano())
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()

@@ -61,12 +61,38 @@ type Rotators interface {
 	Lookup(name string) (rotators.Rotator, error)
 }
 
+// Functions finds custom rotators; custom.Registrations is one.
+type Functions interface {
+	// Function is what an account has registered under a name.
+	// ErrUnknownRotator; ErrInvalid if it cannot run here.
+	Function(ctx context.Context, account lockstep.AccountID, name string) (rotators.Function, error)
+}
+
+// Callbacks makes the credentials with which functions call back.
+type Callbacks interface {
+	Open(ctx context.Context, s CallbackScope) (rotators.Callback, error)
+}
+
+// CallbackScope is what a function may touch.
+type CallbackScope struct {
+	Secret  *lockstep.Secret
+	Session keeper.Session
+	// Admin is the Secret that the value names as its masterarn, to be read;
+	// empty: none.
+	Admin lockstep.ARN
+	// Lifetime is how long the call may take.
+	Lifetime time.Duration
+}
+
 // Config is what a Pool needs.
 type Config struct {
 	Queue    Queue
 	Engine   Engine
 	Vault    Vault
 	Rotators Rotators
+	// Functions and Callbacks are for custom rotators; nil: there are none.
+	Functions Functions
+	Callbacks Callbacks
 	// Workers is how many Jobs are carried at once; zero means 16.
 	Workers int
 	// CallTimeout bounds one call to a target; zero means two thirds of the

@@ -182,6 +182,9 @@ func (p *Pool) makePlan(ctx context.Context, id lockstep.SecretID) (rotators.Pla
 	if values.Secret.Rotation == nil {
 		return rotators.Plan{}, fmt.Errorf("secret has no rotation: %w", lockstep.ErrState)
 	}
+	if values.Secret.Rotation.Custom {
+		return rotators.Plan{}, fmt.Errorf("rotator %s is a custom one, which has no dry run: %w", values.Secret.Rotation.Rotator, lockstep.ErrInvalid)
+	}
 	rotator, err := p.cfg.Rotators.Lookup(values.Secret.Rotation.Rotator)
 	if err != nil {
 		return rotators.Plan{}, err

@@ -126,9 +126,9 @@ func (c *cache) holds(t *testing.T, want int) {
 	if n := c.passwords(t); n != want || len(live) != want {
 		t.Errorf("%d passwords at the target, %d live versions, want %d", n, len(live), want)
 	}
-	broken, err := c.engine.Check(t.Context())
+	broken, err := c.engine.Check(t.Context(), 0)
 	must(t, err)
-	for _, v := range broken {
+	for _, v := range broken.Violations {
 		t.Errorf("%s: %s: %s", v.Rule, v.ARN, v.Detail)
 	}
 }

@@ -236,7 +236,7 @@ func (s *Service) ref(ctx context.Context, r *request, id *string) keeper.Ref {
 }
 
 func (s *Service) refFor(ctx context.Context, r *request, id, action string) keeper.Ref {
-	return keeper.Ref{Owner: ownerFor(r.Caller, id), ID: id, Use: s.use(r), Allow: func(sec *lockstep.Secret) error {
+	return keeper.Ref{Owner: ownerFor(r.Caller, id), ID: id, Session: sessionOf(r.Caller), Use: s.use(r), Allow: func(sec *lockstep.Secret) error {
 		err := s.guard.Authorize(ctx, auth.Question{
 			Caller: r.Caller, Action: TargetPrefix + ":" + action, Resource: string(sec.ARN), Secret: sec,
 			Named: arnFor(r.Caller, id), Keys: r.keys,
@@ -251,10 +251,20 @@ func (s *Service) refFor(ctx context.Context, r *request, id, action string) kee
 
 // use is the question whether the caller may use a master key.
 func (s *Service) use(r *request) func(context.Context, keeper.KeyUse) error {
-	if s.keys == nil {
+	if s.keys == nil || sessionOf(r.Caller) != nil { // a step of a rotation uses keys as the engine does
 		return nil
 	}
 	return func(ctx context.Context, u keeper.KeyUse) error { return s.keys.Via(ctx, r.Caller, u) }
+}
+
+// sessionOf is the step of a rotation that a caller's credentials are for; nil
+// for all others.
+func sessionOf(c auth.Caller) *keeper.Session {
+	if c.Session == nil || c.Session.Binding == nil {
+		return nil
+	}
+	s := keeper.Session(*c.Session.Binding)
+	return &s
 }
 
 // ownerFor is whose Secret an id may name: an ARN can be another account's,

@@ -120,6 +120,15 @@ type Identities interface {
 	Policies
 }
 
+// Rotators keeps the custom rotators; custom.Registrations does.
+type Rotators interface {
+	// Register returns the key that signs a webhook's calls.
+	Register(ctx context.Context, r store.Rotator) (*store.Rotator, lockstep.Value, error)
+	Rotators(ctx context.Context, q store.NameQuery) ([]*store.Rotator, error)
+	Rotator(ctx context.Context, account lockstep.AccountID, name string) (*store.Rotator, error)
+	Remove(ctx context.Context, account lockstep.AccountID, name string) error
+}
+
 // Status is what the server says of itself.
 type Status struct {
 	// Version of the program.
@@ -149,6 +158,8 @@ type Config struct {
 	Keys Keys
 	// Backups writes them.
 	Backups Backups
+	// Rotators keeps those that were registered.
+	Rotators Rotators
 	// Home is the region whose default master key seals access keys.
 	Home   lockstep.Region
 	Status Status
@@ -163,7 +174,7 @@ type API struct {
 // New makes an API. Errors: ErrInvalid if a required field is missing.
 func New(c Config) (*API, error) {
 	if c.Secrets == nil || c.History == nil || c.Rotations == nil || c.Hands == nil || c.Dead == nil || c.Schedules == nil || c.Batches == nil || c.Inspections == nil || c.Changes == nil || c.Guard == nil ||
-		c.Identities == nil || c.Keys == nil || c.Backups == nil || c.Home == "" {
+		c.Identities == nil || c.Keys == nil || c.Backups == nil || c.Rotators == nil || c.Home == "" {
 		return nil, fmt.Errorf("v1 config: everything but Status is required: %w", lockstep.ErrInvalid)
 	}
 	return &API{config: c, routes: routes()}, nil
@@ -179,7 +190,7 @@ type route struct {
 }
 
 func routes() []route {
-	return slices.Concat(ownRoutes(), checkRoutes(), handRoutes(), scheduleRoutes(), batchRoutes(), identityRoutes(), keyRoutes(), backupRoutes())
+	return slices.Concat(ownRoutes(), checkRoutes(), handRoutes(), scheduleRoutes(), batchRoutes(), identityRoutes(), keyRoutes(), backupRoutes(), rotatorRoutes())
 }
 
 func ownRoutes() []route {

@@ -54,6 +54,8 @@ type settings struct {
 	Proxies     []string `yaml:"trusted-proxies"`
 	LogFormat   string   `yaml:"log-format"`
 	LogLevel    string   `yaml:"log-level"`
+	AllowExec   bool     `yaml:"allow-exec-rotators"`
+	Callback    string   `yaml:"callback-url"`
 	Audit       string   `yaml:"audit"`
 	AuditDir    string   `yaml:"audit-dir"`
 	AuditKeep   string   `yaml:"audit-keep"`
@@ -108,6 +110,8 @@ SIGTERM drains and ends with exit code 0.`,
 	f.IntVar(&s.PerRotator, "max-runs-per-rotator", 0, "rotations under way at once with one rotator; 0 for no bound")
 	f.StringVar(&s.Lease, "lease", "10s", "how long a worker's claim lasts without a heartbeat")
 	f.StringSliceVar(&s.Proxies, "trusted-proxies", nil, "networks of reverse proxies whose X-Forwarded-… headers are believed (10.0.0.0/8)")
+	f.BoolVar(&s.AllowExec, "allow-exec-rotators", false, "let commands be registered as rotators; workers run them as their own user")
+	f.StringVar(&s.Callback, "callback-url", "", "where rotation functions find the API (default this server's own)")
 	f.StringVar(&s.LogFormat, "log-format", "json", "json or text")
 	f.StringVar(&s.LogLevel, "log-level", "info", "debug, info, warn or error")
 	s.auditFlags(f)
@@ -181,6 +185,7 @@ func (s *settings) config(errOut io.Writer) (node.Config, error) {
 		RootKeyAway: rootAway,
 		Limits:      runs.Limits{Total: s.MaxRuns, PerTarget: s.PerTarget, PerRotator: s.PerRotator},
 		Lease:       lease, Version: version, Logger: slog.New(handler),
+		AllowExecRotators: s.AllowExec, CallbackURL: s.Callback,
 	}
 	for _, r := range s.Roles {
 		cfg.Roles = append(cfg.Roles, node.Role(r))

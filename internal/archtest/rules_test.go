@@ -23,6 +23,7 @@ func rules() []rule {
 		{folder: "hsm"},
 		{folder: "store"},
 		{folder: "rotators", may: []string{"password"}},
+		{folder: "rotators/custom", may: []string{"rotators", "store", "keys"}},
 
 		// Values and the engine's memory.
 		{folder: "keys", may: []string{"store"}},
@@ -93,6 +94,7 @@ func concrete() map[string][]string {
 		"rotators/postgres": wiring,
 		"rotators/redis":    wiring,
 		"rotators/generic":  wiring,
+		"rotators/custom":   wiring,
 	}
 }
 

@@ -21,7 +21,7 @@ type access struct {
 }
 
 func (n *Node) openAccess(context.Context) error {
-	if !n.cfg.has(RoleAPI) {
+	if !n.cfg.opensValues() {
 		return nil
 	}
 	policies := auth.NewPolicies(auth.PoliciesConfig{Store: n.store})
@@ -73,6 +73,9 @@ type logins struct {
 func (l *logins) Authorize(ctx context.Context, token string) (bus.Grant, error) {
 	login, err := l.authorizer.Login(ctx, token)
 	grant := bus.Grant{User: login.User, Subscribe: login.Subscribe, Expires: login.Expires}
+	if err == nil {
+		grant.Serve, err = l.node.servable(ctx, login)
+	}
 	if err := l.node.recordLogin(ctx, grant, err); err != nil {
 		return bus.Grant{}, err
 	}

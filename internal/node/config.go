@@ -83,6 +83,12 @@ type Config struct {
 	// Lease is how long a claim lasts without a heartbeat, and how long a call
 	// to a target may take effect at the most; default 10 seconds.
 	Lease time.Duration
+	// AllowExecRotators lets commands be registered as rotators, which the
+	// worker runs as its own user; default not.
+	AllowExecRotators bool
+	// CallbackURL is where rotation functions find the API; default this node's
+	// own, if it has the role api.
+	CallbackURL string
 	// Audit says how the audit log is kept.
 	Audit AuditConfig
 	// Version is what the status endpoint reports.
@@ -164,6 +170,11 @@ func (c Config) check() error {
 	if c.MetricsListen != "" {
 		if err := checkAddress("--metrics-listen", c.MetricsListen); err != nil {
 			return err
+		}
+	}
+	if c.CallbackURL != "" {
+		if u, err := url.Parse(c.CallbackURL); err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") {
+			return invalid("--callback-url %q: a URL such as https://lockstep.example:7400", c.CallbackURL)
 		}
 	}
 	return c.checkNATS()

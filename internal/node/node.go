@@ -33,6 +33,7 @@ import (
 	"lockstep/keeper"
 	"lockstep/keys"
 	"lockstep/rotators"
+	"lockstep/rotators/custom"
 	"lockstep/runs"
 	"lockstep/scheduler"
 	"lockstep/store"
@@ -63,6 +64,8 @@ type Node struct {
 	ca        *localca.CA
 	bus       *bus.Bus
 	queue     *bus.JobQueue
+	custom    *custom.Registrations
+	callback  *callbackAddress
 	relay     *events.Relay
 	pool      *workers.Pool
 	scheduler *scheduler.Scheduler
@@ -100,7 +103,7 @@ func Start(ctx context.Context, cfg Config) (_ *Node, err error) {
 	if cfg, err = cfg.withDefaults(); err != nil {
 		return nil, &ConfigError{err}
 	}
-	n := &Node{cfg: cfg, log: cfg.Logger, registry: &rotators.Registry{}, served: make(chan error, 1)}
+	n := &Node{cfg: cfg, log: cfg.Logger, registry: &rotators.Registry{}, served: make(chan error, 1), callback: newCallbackAddress()}
 	n.life, n.endLife = context.WithCancel(fault.Background(context.WithoutCancel(ctx)))
 	defer func() {
 		if err != nil {
@@ -113,7 +116,7 @@ func Start(ctx context.Context, cfg Config) (_ *Node, err error) {
 		}
 	}
 	steps := []func(context.Context) error{
-		n.observe, n.openStore, n.openKeys, n.openAudit, n.openAccess, n.buildEngine, n.bootstrap, n.openCA,
+		n.observe, n.openStore, n.openKeys, n.openAudit, n.openAccess, n.buildEngine, n.openCustom, n.bootstrap, n.openCA,
 		n.startBus, n.forwardAudit, n.startWork, n.startKeeping, n.serve, n.monitor,
 	}
 	for _, step := range steps {

@@ -159,6 +159,7 @@ func (n *Node) startWorkers(ctx context.Context) error {
 	}
 	n.pool, err = workers.New(workers.Config{
 		Queue: n.queue, Engine: n.runs, Vault: n.keeper, Rotators: n.registry,
+		Functions: n.custom, Callbacks: &callbacks{n.access.sessions, n.callback},
 		Workers: n.cfg.Workers, AckWait: n.cfg.Lease, Observer: n.workObserver(), Audit: n.steps(), Logger: n.log.With("part", "worker"),
 	})
 	if err != nil {
@@ -202,7 +203,7 @@ func (n *Node) purge(ctx context.Context) error {
 // serve starts the HTTP face.
 func (n *Node) serve(ctx context.Context) error {
 	if !n.cfg.has(RoleAPI) {
-		return nil
+		return n.callbackReady()
 	}
 	handler, err := n.handler()
 	if err != nil {
@@ -220,6 +221,9 @@ func (n *Node) serve(ctx context.Context) error {
 	if !n.cfg.PlainHTTP {
 		n.http.TLSConfig = n.ca.ServerConfig(n.hosts())
 		serve = func(l net.Listener) error { return n.http.ServeTLS(l, "", "") }
+	}
+	if err := n.callbackReady(); err != nil {
+		return err
 	}
 	go func() {
 		if err := serve(n.listener); !errors.Is(err, http.ErrServerClosed) {
@@ -252,7 +256,7 @@ func (n *Node) handler() (http.Handler, error) {
 	}
 	admin, err := v1.New(v1.Config{
 		Secrets: n.keeper, History: n.runs, Rotations: n.runs, Hands: n.runs, Dead: n.bus, Schedules: n.runs, Batches: n.runs, Inspections: n.runs, Changes: n.store, Guard: guard,
-		Identities: n.access.identities, Keys: n.keys, Backups: n, Home: n.cfg.Regions[0],
+		Identities: n.access.identities, Keys: n.keys, Backups: n, Rotators: n.custom, Home: n.cfg.Regions[0],
 		Status: v1.Status{Version: n.cfg.Version, Regions: regions, NATSURL: n.NATSURL()},
 	})
 	if err != nil {

@@ -31,10 +31,10 @@ func (t *tx) Holds(owner store.Owner) ([]*lockstep.Hold, error) {
 }
 
 // restored is the condition for a pause h of a restore, awaited for the Secrets s
-// that it waits for.
+// that it waits for: those of which Lockstep can see a login by itself.
 const (
 	restored = `h.name = '` + lockstep.HoldRestored + `' AND h.made_by = '` + lockstep.RestoredBy + `'`
-	awaited  = `s.account = h.account AND s.region = h.region AND s.unverified AND s.rotates AND ` + noOpenRun
+	awaited  = `s.account = h.account AND s.region = h.region AND s.unverified AND s.rotates AND NOT coalesce(@custom, FALSE) AND ` + noOpenRun
 )
 
 // RestoresVerified implements store.AdmissionReader.

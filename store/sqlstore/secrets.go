@@ -178,6 +178,7 @@ func (t *tx) UnverifiedDue(limit int) ([]lockstep.SecretID, error) {
 		WHERE s.unverified AND s.rotates AND (l.holder = '' OR l.expires <= (SELECT @now))
 		AND `+noOpenRun+`
 		AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.secret = s.id AND j.kind = 'verify')
+		AND NOT coalesce(@custom, FALSE)
 		ORDER BY s.id LIMIT $1`, limit)
 	return ids, place("list unverified secrets", err)
 }

@@ -60,6 +60,7 @@ func (d *dialect) statement(query string) statement {
 
 func sqliteDialect() *dialect {
 	return &dialect{bindsClock: true, replacer: strings.NewReplacer("@lock", "", "@skip", "", "@newnum", "num", "@bytes", "",
+		"@rotator", "json_extract(rotation, '$.rotator')", "@custom", "json_extract(rotation, '$.custom')",
 		"@texts", "SELECT value FROM json_each", "@numbers", "SELECT value FROM json_each")}
 }
 
@@ -70,6 +71,8 @@ func postgresDialect() *dialect {
 		"@skip", "FOR UPDATE SKIP LOCKED",
 		"@newnum", "DEFAULT",
 		"@bytes", `COLLATE "C"`,
+		"@rotator", "(rotation ->> 'rotator')",
+		"@custom", "(rotation ->> 'custom') = 'true'",
 		"@texts", "SELECT value FROM json_array_elements_text",
 		"@numbers", "SELECT value::bigint FROM json_array_elements_text",
 	)}

@@ -26,7 +26,7 @@ func outboxJobs(t *testing.T, f *fixture) {
 	next := func(tx store.ReadTx) (time.Time, error) { return tx.NextJob() }
 	full := store.Job{
 		Kind: store.JobRun, Secret: s.ID, Account: account, Region: region, Name: "name",
-		Run: "run-1", Version: "v1", Plan: "plan-1", Seq: 3, DueAt: at.Add(-time.Second),
+		Run: "run-1", Version: "v1", Plan: "plan-1", Seq: 3, DueAt: at.Add(-time.Second), AwaitsSlot: true,
 	}
 	now := store.Job{Kind: store.JobVerify, Secret: s.ID}
 	later := store.Job{Kind: store.JobRetire, Secret: s.ID, DueAt: at.Add(time.Hour)}

@@ -40,7 +40,7 @@ func fullSecret(t *testing.T, at time.Time) *lockstep.Secret {
 	s.PrimaryRegion = "eu-west-1"
 	s.Replicas = []lockstep.Replica{{Region: "eu-west-1", KMSKeyID: "k", Status: "InSync", Message: "m"}}
 	s.Rotation = &lockstep.Rotation{
-		Enabled: true, Rotator: "postgres", RotatorARN: "arn:x",
+		Enabled: true, Rotator: "postgres", RotatorARN: "arn:x", Custom: true,
 		Schedule:    lockstep.Schedule{Expression: "rate(1 day)", TimeZone: "Europe/Berlin", Jitter: time.Minute, MaxAge: time.Hour, Anchor: at},
 		Retirement:  lockstep.Retirement{After: lockstep.RetireDelay, Delay: time.Hour},
 		MaxAttempts: 3, RunDeadline: time.Hour, VerifyEvery: time.Hour,

@@ -40,6 +40,7 @@ func Run(t *testing.T, open Open) {
 		{"keys", keyTests},
 		{"identities", identityTests},
 		{"audit", auditTests},
+		{"rotators", rotatorTests},
 		{"transactions", transactionTests},
 		{"concurrency", concurrencyTests},
 		{"subscribe", subscribeTests},

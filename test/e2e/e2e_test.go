@@ -168,7 +168,7 @@ func TestRotateByHand(t *testing.T) {
 				t.Errorf("LastRotatedDate %v, RotationEnabled %v", d.LastRotatedDate, d.RotationEnabled)
 			}
 			s.cli(t, 0, "", "check")
-	s.cli(t, 0, "", "check", "--targets")
+			s.cli(t, 0, "", "check", "--targets")
 		})
 	}
 }
