@@ -23,6 +23,8 @@ type cluster struct {
 	url     string
 }
 
+// startCluster tries again with other ports: each server has to name the others'
+// before they listen, and somebody else may be given one meanwhile.
 func startCluster(t *testing.T) *cluster {
 	t.Helper()
 	keys, err := newCalloutKeys()
@@ -30,7 +32,18 @@ func startCluster(t *testing.T) *cluster {
 		t.Fatal(err)
 	}
 	c := &cluster{keys: keys}
-	// Each server must name the others' route ports before it starts.
+	for range 3 {
+		if c.form(t) {
+			return c
+		}
+	}
+	t.Fatal("three servers do not become a cluster")
+	return nil
+}
+
+// form starts three servers and tells whether they became a cluster in time.
+func (c *cluster) form(t *testing.T) bool {
+	t.Helper()
 	ports := freePorts(t, len(c.servers))
 	for i := range c.servers {
 		s := c.newServer(t, i, ports)
@@ -40,14 +53,16 @@ func startCluster(t *testing.T) *cluster {
 	}
 	var urls []string
 	for _, s := range c.servers {
-		if !s.ReadyForConnections(patience) {
-			t.Fatalf("server %s is not ready", s.Name())
+		if !s.ReadyForConnections(patience) || !soon(s.JetStreamIsCurrent) {
+			for _, s := range c.servers {
+				s.Shutdown()
+			}
+			return false
 		}
-		await(t, s.JetStreamIsCurrent)
 		urls = append(urls, "nats://"+s.Addr().String())
 	}
 	c.url = strings.Join(urls, ",")
-	return c
+	return true
 }
 
 func freePorts(t *testing.T, n int) []int {
@@ -64,18 +79,17 @@ func freePorts(t *testing.T, n int) []int {
 	return ports
 }
 
-// await asks until it is so; the servers have nothing to wait on.
-func await(t *testing.T, so func() bool) {
-	t.Helper()
-	t.Helper()
+// soon asks until it is so; the servers have nothing to wait on.
+func soon(so func() bool) bool {
 	end := time.After(patience)
 	for !so() {
 		select {
 		case <-end:
-			t.Fatal("waited in vain")
+			return false
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
+	return true
 }
 
 // newServer configures a server with the text that an operator would write.
