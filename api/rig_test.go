@@ -27,10 +27,11 @@ import (
 	"lockstep/api"
 	kmsapi "lockstep/api/kms"
 	"lockstep/api/secretsmanager"
-	"lockstep/api/v1"
+	v1 "lockstep/api/v1"
 	"lockstep/auth"
 	"lockstep/auth/sigv4"
 	"lockstep/hsm/file"
+	"lockstep/internal/migratedtest"
 	"lockstep/keeper"
 	"lockstep/keys"
 	"lockstep/rotators"
@@ -98,7 +99,7 @@ func start(t *testing.T) *rig {
 	dir := t.TempDir()
 	ctx := t.Context()
 	log := &safeBuffer{}
-	st, err := sqlstore.Open(ctx, sqlstore.Config{DSN: "sqlite:" + filepath.Join(dir, "lockstep.db")})
+	st, err := sqlstore.Open(ctx, sqlstore.Config{DSN: migratedtest.SQLite(t)})
 	must(t, err)
 	t.Cleanup(func() { _ = st.Close() })
 	root, err := file.Create(file.Config{Path: filepath.Join(dir, "root.key")})

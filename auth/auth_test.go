@@ -15,6 +15,7 @@ import (
 	"lockstep/auth"
 	"lockstep/auth/sigv4"
 	"lockstep/hsm/file"
+	"lockstep/internal/migratedtest"
 	"lockstep/keys"
 	"lockstep/store"
 	"lockstep/store/sqlstore"
@@ -36,7 +37,7 @@ func (c *counted) Open(ctx context.Context, s *lockstep.Sealed, to keys.Binding)
 func open(t *testing.T) (store.Store, *counted) {
 	t.Helper()
 	dir := t.TempDir()
-	st, err := sqlstore.Open(t.Context(), sqlstore.Config{DSN: "sqlite:" + filepath.Join(dir, "db")})
+	st, err := sqlstore.Open(t.Context(), sqlstore.Config{DSN: migratedtest.SQLite(t)})
 	must(t, err)
 	t.Cleanup(func() { _ = st.Close() })
 	root, err := file.Create(file.Config{Path: filepath.Join(dir, "root.key")})

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -13,6 +12,7 @@ import (
 
 	"lockstep"
 	"lockstep/bus"
+	"lockstep/internal/migratedtest"
 	"lockstep/store"
 	"lockstep/store/sqlstore"
 )
@@ -61,7 +61,7 @@ func newWorld(t testing.TB, change ...func(*bus.Config)) *world {
 	t.Helper()
 	w := &world{busDir: t.TempDir(), clock: &clock{}}
 	var err error
-	w.Store, err = sqlstore.Open(testContext(t), sqlstore.Config{DSN: "sqlite:" + filepath.Join(t.TempDir(), "store.db"), Now: w.clock.now})
+	w.Store, err = sqlstore.Open(testContext(t), sqlstore.Config{DSN: migratedtest.SQLite(t), Now: w.clock.now})
 	if err != nil {
 		t.Fatal(err)
 	}

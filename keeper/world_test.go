@@ -14,7 +14,7 @@ import (
 
 	"lockstep"
 	"lockstep/hsm/file"
-	"lockstep/internal/pgtest"
+	"lockstep/internal/migratedtest"
 	"lockstep/keeper"
 	"lockstep/keys"
 	"lockstep/store"
@@ -44,12 +44,12 @@ func onBoth(t *testing.T, test func(*testing.T, *world)) {
 	})
 	t.Run("postgres", func(t *testing.T) {
 		t.Parallel()
-		test(t, newWorld(t, sqlstore.Config{DSN: pgtest.Shared(t).DatabaseDSN(t)}))
+		test(t, newWorld(t, sqlstore.Config{DSN: migratedtest.Postgres(t)}))
 	})
 }
 
 func onSQLite(t *testing.T) *world {
-	return newWorld(t, sqlstore.Config{DSN: "sqlite:" + filepath.Join(t.TempDir(), "keeper.db")})
+	return newWorld(t, sqlstore.Config{DSN: migratedtest.SQLite(t)})
 }
 
 func newWorld(t *testing.T, cfg sqlstore.Config) *world {

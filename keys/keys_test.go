@@ -13,7 +13,7 @@ import (
 
 	"lockstep"
 	"lockstep/hsm/file"
-	"lockstep/internal/pgtest"
+	"lockstep/internal/migratedtest"
 	"lockstep/keys"
 	"lockstep/store"
 	"lockstep/store/sqlstore"
@@ -63,13 +63,13 @@ func openStore(t *testing.T, dsn string) store.Store {
 }
 
 func sqlite(t *testing.T) store.Store {
-	return openStore(t, "sqlite:"+filepath.Join(t.TempDir(), "keys.db"))
+	return openStore(t, migratedtest.SQLite(t))
 }
 
 // onBoth runs a test on each kind of store.
 func onBoth(t *testing.T, test func(*testing.T, store.Store)) {
 	t.Run("sqlite", func(t *testing.T) { test(t, sqlite(t)) })
-	t.Run("postgres", func(t *testing.T) { test(t, openStore(t, pgtest.Shared(t).DatabaseDSN(t))) })
+	t.Run("postgres", func(t *testing.T) { test(t, openStore(t, migratedtest.Postgres(t))) })
 }
 
 // clock is a clock that is set by hand.

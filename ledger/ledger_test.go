@@ -2,13 +2,12 @@ package ledger_test
 
 import (
 	"errors"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"lockstep"
-	"lockstep/internal/pgtest"
+	"lockstep/internal/migratedtest"
 	"lockstep/ledger"
 	"lockstep/store"
 	"lockstep/store/sqlstore"
@@ -22,8 +21,8 @@ var (
 // onBoth runs a test on SQLite and on PostgreSQL.
 func onBoth(t *testing.T, test func(*testing.T, store.Store)) {
 	for name, dsn := range map[string]func(*testing.T) string{
-		"sqlite":   func(t *testing.T) string { return "sqlite:" + filepath.Join(t.TempDir(), "ledger.db") },
-		"postgres": func(t *testing.T) string { return pgtest.Shared(t).DatabaseDSN(t) },
+		"sqlite":   func(t *testing.T) string { return migratedtest.SQLite(t) },
+		"postgres": func(t *testing.T) string { return migratedtest.Postgres(t) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, err := sqlstore.Open(t.Context(), sqlstore.Config{DSN: dsn(t)})

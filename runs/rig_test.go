@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -13,7 +12,7 @@ import (
 
 	"lockstep"
 	"lockstep/hsm/file"
-	"lockstep/internal/pgtest"
+	"lockstep/internal/migratedtest"
 	"lockstep/keeper"
 	"lockstep/keys"
 	"lockstep/rotators"
@@ -58,41 +57,14 @@ var began = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 func onSQLite(t testing.TB) *rig {
 	t.Helper()
 	c := &clock{now: began}
-	dir, err := template()
-	must(t, err)
-	own := t.TempDir()
-	must(t, os.CopyFS(own, os.DirFS(dir)))
-	r := newRig(t, sqlstore.Config{DSN: "sqlite:" + filepath.Join(own, "lockstep.db"), Now: c.read}, c)
-	return r
-}
-
-// template is a directory with an empty SQLite store: its migrations take
-// longer than most tests here.
-var template = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "lockstep-runs-")
-	if err != nil {
-		return "", err
-	}
-	st, err := sqlstore.Open(context.Background(), sqlstore.Config{DSN: "sqlite:" + filepath.Join(dir, "lockstep.db")})
-	if err != nil {
-		return "", err
-	}
-	return dir, st.Close()
-})
-
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if dir, err := template(); err == nil {
-		_ = os.RemoveAll(dir)
-	}
-	os.Exit(code)
+	return newRig(t, sqlstore.Config{DSN: migratedtest.SQLite(t), Now: c.read}, c)
 }
 
 // onBoth runs a test that needs no clock of its own on both stores.
 func onBoth(t *testing.T, test func(t *testing.T, r *rig)) {
 	t.Run("sqlite", func(t *testing.T) { test(t, onSQLite(t)) })
 	t.Run("postgres", func(t *testing.T) {
-		test(t, newRig(t, sqlstore.Config{DSN: pgtest.Shared(t).DatabaseDSN(t), Connections: 6}, nil))
+		test(t, newRig(t, sqlstore.Config{DSN: migratedtest.Postgres(t), Connections: 6}, nil))
 	})
 }
 

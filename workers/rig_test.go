@@ -16,6 +16,7 @@ import (
 	"lockstep/bus"
 	"lockstep/events"
 	"lockstep/hsm/file"
+	"lockstep/internal/migratedtest"
 	"lockstep/internal/pgtest"
 	"lockstep/keeper"
 	"lockstep/keys"
@@ -80,7 +81,7 @@ func newWorld(t *testing.T, pg *pgtest.Server) *world {
 		w.log.t = nil
 	})
 	var err error
-	w.store, err = sqlstore.Open(t.Context(), sqlstore.Config{DSN: "sqlite:" + filepath.Join(t.TempDir(), "lockstep.db")})
+	w.store, err = sqlstore.Open(t.Context(), sqlstore.Config{DSN: migratedtest.SQLite(t)})
 	must(t, err)
 	t.Cleanup(func() { _ = w.store.Close() })
 	root, err := file.Create(file.Config{Path: filepath.Join(t.TempDir(), "root.key")})

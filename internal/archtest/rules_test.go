@@ -61,6 +61,7 @@ func rules() []rule {
 		{folder: "internal/harden"},
 		{folder: "internal/pgserver"},
 		{folder: "internal/pgtest", may: []string{"internal/pgserver"}},
+		{folder: "internal/migratedtest", may: []string{"store/sqlstore", "internal/pgserver", "internal/pgtest"}},
 		{folder: "internal/mariadbtest"},
 		{folder: "internal/redistest"},
 
@@ -87,7 +88,7 @@ func apart() []string { return []string{"scheduler", "workers", "api", "events"}
 func concrete() map[string][]string {
 	wiring := []string{"internal/node"}
 	return map[string][]string{
-		"store/sqlstore":    {"internal/node", "bench"}, // bench fills one before a server starts
+		"store/sqlstore":    {"internal/node", "internal/migratedtest", "bench"}, // bench fills one before a server starts
 		"hsm/file":          {"internal/node", "internal/rootkey"},
 		"hsm/pkcs11":        {"internal/rootkey"},
 		"rotators/mysql":    wiring,

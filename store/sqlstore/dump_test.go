@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"lockstep"
+	"lockstep/internal/migratedtest"
 	"lockstep/store"
 	"lockstep/store/sqlstore"
 )
@@ -47,8 +48,10 @@ func update(t *testing.T, s *sqlstore.Store, fn func(store.Tx) error) {
 // direction, and compares what comes out.
 func TestDumpAndLoad(t *testing.T) {
 	kinds := map[string]func() *sqlstore.Store{
-		"sqlite":   func() *sqlstore.Store { return opened(t, sqlstore.Config{DSN: sqliteDSN(t)}) },
-		"postgres": func() *sqlstore.Store { return opened(t, sqlstore.Config{DSN: postgresDSN(t), Connections: 4}) },
+		"sqlite": func() *sqlstore.Store { return opened(t, sqlstore.Config{DSN: sqliteDSN(t)}) },
+		"postgres": func() *sqlstore.Store {
+			return opened(t, sqlstore.Config{DSN: migratedtest.Postgres(t), Connections: 4})
+		},
 	}
 	for from, openFrom := range kinds {
 		for to, openTo := range kinds {

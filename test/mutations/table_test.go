@@ -102,7 +102,7 @@ func all() []*mutation {
 		},
 		{
 			name:     "AWSCURRENT's own account is retired",
-			edits:    []edit{{"runs/retire.go", `same := current.ID == v.ID || (current.Account != "" && current.Account == v.Account)`, `same := current.ID == "" && v.ID == ""`}},
+			edits:    []edit{{"runs/retire.go", `same := current.ID == v.ID || (oneValue && current.Account != "" && current.Account == v.Account)`, `same := oneValue && current.ID == "" && v.ID == ""`}},
 			caughtBy: []suite{{pkg: "runs", run: "^TestRetireLeavesAloneWhatAWSCURRENTUses$"}},
 		},
 		{
