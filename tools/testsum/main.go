@@ -1,7 +1,8 @@
 // Command testsum reads the output of `go test -json` and shows it to people:
 // one line for each package as it ends, all that a failed test said, and at
-// the end the counts, the attributes that tests set (t.Attr), and each skipped
-// test by name. It exits 1 if anything failed or nothing ran.
+// the end the counts, the attributes that tests set (t.Attr), each skipped
+// test by name, and once more, short, what each failed test complained of. It
+// exits 1 if anything failed or nothing ran.
 package main
 
 import (
@@ -10,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -35,6 +37,7 @@ type summary struct {
 	passed, failed, packages int
 	badPackages              []string
 	skipped, attributes      []string
+	complaints               []string
 	said                     map[string][]string // output by test
 }
 
@@ -104,7 +107,35 @@ func (s *summary) ended(e event, key string) {
 	case "fail":
 		s.failed++
 		fmt.Fprintf(s.out, "FAIL  %s %s\n%s", e.Package, e.Test, strings.Join(said, ""))
+		s.complaints = append(s.complaints, "fail  "+e.Package+" "+e.Test)
+		s.complaints = append(s.complaints, complaints(said)...)
 	}
+}
+
+// What is repeated at the end of a failed test: so many lines, so long.
+const (
+	maxComplaints = 6
+	maxComplaint  = 400
+)
+
+// reported is how the testing package begins what a test reports.
+var reported = regexp.MustCompile(`^\s+\w+\.go:\d+: `)
+
+// complaints are the first lines that a test reported by itself: a server's log,
+// of which a failed test may show a lot, is not among them.
+func complaints(said []string) []string {
+	var out []string
+	for _, line := range said {
+		if !reported.MatchString(line) || strings.Contains(line, ": log of ") {
+			continue
+		}
+		line = strings.TrimRight(line, "\n")
+		out = append(out, line[:min(len(line), maxComplaint)])
+		if len(out) == maxComplaints {
+			break
+		}
+	}
+	return out
 }
 
 func (s *summary) packageEnded(e event, said []string) {
@@ -144,6 +175,9 @@ func (s *summary) report(took time.Duration) bool {
 	}
 	for _, p := range s.badPackages {
 		fmt.Fprintln(s.out, "FAIL ", p)
+	}
+	for _, line := range s.complaints {
+		fmt.Fprintln(s.out, line)
 	}
 	fmt.Fprintf(s.out, "packages=%d tests=%d failed=%d skipped=%d in %s\n",
 		s.packages, s.passed+s.failed, s.failed, len(s.skipped), took.Round(time.Second))
