@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os/exec"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -15,49 +17,83 @@ const module = "lockstep"
 
 // listed is what `go list -json` says of a package.
 type listed struct {
-	ImportPath   string
-	Doc          string
-	Standard     bool
-	GoFiles      []string
-	CgoFiles     []string
-	Imports      []string
-	Deps         []string
-	Module       *struct{ Path string }
-	TestGoFiles  []string
-	XTestGoFiles []string
+	ImportPath string
+	Doc        string
+	Standard   bool
+	GoFiles    []string
+	CgoFiles   []string
+	Imports    []string
+	Deps       []string
+	Module     *struct{ Path string }
 }
 
 // golang runs the go command at the module's root, without cgo, so that what
 // is seen is the build that everybody gets.
-func golang(t *testing.T, args ...string) []byte {
-	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "go", args...)
+func golang(args ...string) ([]byte, error) {
+	cmd := exec.Command("go", args...)
 	cmd.Dir = "../.."
 	cmd.Env = append(cmd.Environ(), "CGO_ENABLED=0")
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		t.Fatalf("go %s: %v\n%s", strings.Join(args, " "), err, stderr.Bytes())
+		return nil, fmt.Errorf("go %s: %w\n%s", strings.Join(args, " "), err, stderr.Bytes())
+	}
+	return out, nil
+}
+
+// fields are those of listed: what else `go list` could say takes it long.
+const fields = "-json=ImportPath,Doc,Standard,GoFiles,CgoFiles,Imports,Deps,Module"
+
+// all is what `go list` says of this module's packages and of all that they
+// need, by import path. It is asked once for all tests.
+var all = sync.OnceValues(func() (map[string]listed, error) {
+	raw, err := golang("list", "-deps", fields, "./...")
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[string]listed)
+	for dec := json.NewDecoder(bytes.NewReader(raw)); ; {
+		var p listed
+		switch err := dec.Decode(&p); {
+		case errors.Is(err, io.EOF):
+			return out, nil
+		case err != nil:
+			return nil, err
+		}
+		out[p.ImportPath] = p
+	}
+})
+
+// needed is a package of this module and all that it needs.
+func needed(t *testing.T, path string) []listed {
+	t.Helper()
+	packages, err := all()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := []listed{packages[path]}
+	for _, d := range packages[path].Deps {
+		out = append(out, packages[d])
 	}
 	return out
 }
 
-func list(t *testing.T, args ...string) []listed {
+// ours lists this module's packages.
+func ours(t *testing.T) []listed {
 	t.Helper()
-	dec := json.NewDecoder(bytes.NewReader(golang(t, append([]string{"list", "-json"}, args...)...)))
-	var out []listed
-	for {
-		var p listed
-		err := dec.Decode(&p)
-		if errors.Is(err, io.EOF) {
-			return out
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		out = append(out, p)
+	packages, err := all()
+	if err != nil {
+		t.Fatal(err)
 	}
+	var out []listed
+	for path, p := range packages {
+		if _, ok := folderOf(path); ok {
+			out = append(out, p)
+		}
+	}
+	slices.SortFunc(out, func(a, b listed) int { return strings.Compare(a.ImportPath, b.ImportPath) })
+	return out
 }
 
 // folderOf is a package's path inside the module; ok is false for others.
@@ -95,7 +131,7 @@ func allowed(r rule, to string) bool {
 }
 
 func TestImportsFollowThePlan(t *testing.T) {
-	for _, p := range list(t, "./...") {
+	for _, p := range ours(t) {
 		from, _ := folderOf(p.ImportPath)
 		r, ok := ruleOf(from)
 		if !ok {
@@ -103,7 +139,7 @@ func TestImportsFollowThePlan(t *testing.T) {
 			continue
 		}
 		for _, path := range p.Imports {
-			if to, ours := folderOf(path); ours && !allowed(r, to) {
+			if to, mine := folderOf(path); mine && !allowed(r, to) {
 				t.Errorf("%s imports %s: the plan of the house has no such arrow (rules_test.go)", from, to)
 			}
 		}
@@ -111,7 +147,7 @@ func TestImportsFollowThePlan(t *testing.T) {
 }
 
 func TestTheDomainImportsTheStandardLibraryAlone(t *testing.T) {
-	for _, p := range list(t, "-deps", ".") {
+	for _, p := range needed(t, module) {
 		if !p.Standard && p.ImportPath != module {
 			t.Errorf("the root package depends on %s", p.ImportPath)
 		}
@@ -119,11 +155,11 @@ func TestTheDomainImportsTheStandardLibraryAlone(t *testing.T) {
 }
 
 func TestTheMovingPartsAreApart(t *testing.T) {
-	for _, p := range list(t, "./...") {
+	for _, p := range ours(t) {
 		from, _ := folderOf(p.ImportPath)
 		for _, path := range p.Deps {
-			to, ours := folderOf(path)
-			if ours && meet(from, to) {
+			to, mine := folderOf(path)
+			if mine && meet(from, to) {
 				t.Errorf("%s depends on %s, directly or not; they are to know each other by small interfaces", from, to)
 			}
 		}
@@ -144,10 +180,10 @@ func meet(from, to string) bool {
 func forTests(folder string) bool { return strings.HasSuffix(folder, "test") }
 
 func TestTestPackagesStayInTests(t *testing.T) {
-	for _, p := range list(t, "./...") {
+	for _, p := range ours(t) {
 		from, _ := folderOf(p.ImportPath)
 		for _, path := range p.Imports {
-			if to, ours := folderOf(path); ours && forTests(to) && !forTests(from) {
+			if to, mine := folderOf(path); mine && forTests(to) && !forTests(from) {
 				t.Errorf("%s imports %s, which is for tests", from, to)
 			}
 		}
@@ -155,13 +191,13 @@ func TestTestPackagesStayInTests(t *testing.T) {
 }
 
 func TestOnlyTheWiringKnowsConcreteParts(t *testing.T) {
-	for _, p := range list(t, "./...") {
+	for _, p := range ours(t) {
 		from, _ := folderOf(p.ImportPath)
 		for part, knowers := range concrete() {
 			if forTests(from) || within(from, part) || slices.Contains(knowers, from) {
 				continue
 			}
-			if slices.ContainsFunc(p.Imports, func(path string) bool { to, ours := folderOf(path); return ours && within(to, part) }) {
+			if slices.ContainsFunc(p.Imports, func(path string) bool { to, mine := folderOf(path); return mine && within(to, part) }) {
 				t.Errorf("%s imports %s, which is for %v", from, part, knowers)
 			}
 		}
@@ -169,12 +205,12 @@ func TestOnlyTheWiringKnowsConcreteParts(t *testing.T) {
 }
 
 func TestTheClientPullsInLittle(t *testing.T) {
-	clients := slices.DeleteFunc(list(t, "./..."), func(p listed) bool {
+	clients := slices.DeleteFunc(ours(t), func(p listed) bool {
 		folder, _ := folderOf(p.ImportPath)
 		return !within(folder, "client") || forTests(folder)
 	})
 	for _, c := range clients {
-		for _, p := range list(t, "-deps", c.ImportPath) {
+		for _, p := range needed(t, c.ImportPath) {
 			if p.Module != nil && slices.Contains(notForApplications(), p.Module.Path) {
 				t.Errorf("%s brings %s into every application", c.ImportPath, p.ImportPath)
 			}
@@ -183,7 +219,7 @@ func TestTheClientPullsInLittle(t *testing.T) {
 }
 
 func TestEveryPackageIsExplained(t *testing.T) {
-	for _, p := range list(t, "./...") {
+	for _, p := range ours(t) {
 		if len(p.GoFiles) > 0 && len(strings.Fields(p.Doc)) < 4 {
 			t.Errorf("%s: no doc comment that says what lives there", p.ImportPath)
 		}
@@ -191,7 +227,7 @@ func TestEveryPackageIsExplained(t *testing.T) {
 }
 
 func TestTheDefaultBuildNeedsNoCgo(t *testing.T) {
-	for _, p := range list(t, "./...") {
+	for _, p := range ours(t) {
 		if len(p.CgoFiles) > 0 {
 			t.Errorf("%s: files with cgo in the default build: %v", p.ImportPath, p.CgoFiles)
 		}
@@ -201,8 +237,11 @@ func TestTheDefaultBuildNeedsNoCgo(t *testing.T) {
 func TestPinnedDependenciesStay(t *testing.T) {
 	const form = "{{.Version}}{{with .Replace}} => {{.Path}} {{.Version}}{{end}}"
 	for path, want := range pins() {
-		got := strings.TrimSpace(string(golang(t, "list", "-m", "-f", form, path)))
-		if got != want {
+		raw, err := golang("list", "-m", "-f", form, path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.TrimSpace(string(raw)); got != want {
 			t.Errorf("%s is at %s, pinned to %s; docs/dependencies.md says why", path, got, want)
 		}
 	}

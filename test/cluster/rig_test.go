@@ -59,7 +59,7 @@ func newRig(t *testing.T, store *pgtest.Server, n size) *rig {
 	r := &rig{target: pgtest.Shared(t), every: n.every, grid: make(map[string]time.Time)}
 	r.Cluster = servertest.StartCluster(t, servertest.ClusterOptions{
 		Store: store.DatabaseDSN(t), APIs: n.apis, Schedulers: n.schedulers, Workers: n.workers,
-		Args:   []string{"--min-interval", "1s", "--lease", "2s", "--drain-delay", "500ms", "--workers", "4"},
+		Args:   []string{"--min-interval", "1s", "--lease", "2s", "--drain-delay", "3s", "--workers", "4"},
 		Config: "../../deploy/nats/nats.conf",
 	})
 	r.balancer = newBalancer(t, r.API)
