@@ -448,6 +448,7 @@ func TestHandsMidRun(t *testing.T) {
 	} {
 		for _, when := range []string{"before set", "after set", "after test"} {
 			t.Run(name+" "+when, func(t *testing.T) {
+				t.Parallel()
 				both(t, func(t *testing.T, w *world, rotator string) {
 					s := w.app(t, rotator)
 					ready := make(chan lockstep.RunID, 1)

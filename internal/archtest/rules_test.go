@@ -70,7 +70,8 @@ func rules() []rule {
 		{folder: "internal/fault", may: []string{"bus", "events", "rotators", "store"}},
 		{folder: "internal/archtest"},
 		{folder: "internal/doctest"},
-		{folder: "internal/servertest", may: []string{"auth", "client"}},
+		{folder: "internal/freeport"},
+		{folder: "internal/servertest", may: []string{"auth", "client", "internal/freeport"}},
 
 		// The wiring.
 		{folder: "internal/node", may: []string{everything}},

@@ -20,6 +20,7 @@ import (
 	"lockstep/internal/mariadbtest"
 	"lockstep/internal/pgserver"
 	"lockstep/internal/pgtest"
+	"lockstep/internal/freeport"
 	"lockstep/internal/servertest"
 )
 
@@ -167,12 +168,11 @@ func wrapped(t *testing.T, binary string) string {
 
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	port, err := freeport.Take(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 }
 
 // shell is a script and where it runs.
