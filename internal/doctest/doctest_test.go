@@ -17,10 +17,10 @@ import (
 	"testing"
 	"time"
 
+	"lockstep/internal/freeport"
 	"lockstep/internal/mariadbtest"
 	"lockstep/internal/pgserver"
 	"lockstep/internal/pgtest"
-	"lockstep/internal/freeport"
 	"lockstep/internal/servertest"
 )
 
