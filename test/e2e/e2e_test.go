@@ -19,7 +19,7 @@ import (
 )
 
 // patience bounds what a test waits for on a busy machine.
-const patience = time.Minute
+const patience = 3 * time.Minute
 
 // credential is a database credential as AWS shapes it.
 type credential struct {
