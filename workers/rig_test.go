@@ -342,7 +342,7 @@ func (h *hooks) around(ctx context.Context, call string, do func() error) error 
 
 // whole is what the PostgreSQL rotators can do.
 type whole interface {
-	rotators.Rotator
+	rotators.Chooser
 	rotators.Identifier
 	rotators.Fencer
 	rotators.Planner
