@@ -280,6 +280,9 @@ func (c *carrier) testOnly(ctx context.Context) error {
 		te.Outcome = lockstep.NotApplied
 		return c.fail(ctx, &te)
 	}
+	if err := c.noteExpiry(ctx); err != nil {
+		return err
+	}
 	if err := c.claim.TestDone(ctx); err != nil {
 		return err
 	}

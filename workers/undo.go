@@ -114,6 +114,9 @@ func (c *carrier) restoreCurrent(ctx context.Context) (repaired bool, err error)
 	case noAnswer:
 		return false, notChanged(err)
 	}
+	if c.issues() {
+		return false, unrestorable(err)
+	}
 	r := c.request()
 	r.Pending = c.values.Current
 	r.Live = append([]lockstep.Value{}, c.values.Live...)
