@@ -33,6 +33,15 @@ const (
 	EventRunFailed      EventType = "run.failed"
 	EventRunCancelled   EventType = "run.cancelled"
 	EventRunLost        EventType = "run.lost"
+	// EventOrphanRevoked: a credential that the target issued, and whose answer
+	// was lost, was found by its marker and revoked.
+	EventOrphanRevoked EventType = "orphan.revoked"
+	// EventOrphanUnknown: a credential at the target bears a marker of this Secret
+	// that the store does not know. It is left alone.
+	EventOrphanUnknown EventType = "orphan.unknown"
+	// EventSweepFailed: the target could not be searched for orphans; it is tried
+	// again.
+	EventSweepFailed EventType = "orphan.sweep-failed"
 	// EventVerified: AWSCURRENT logs in at the target.
 	EventVerified EventType = "verify.succeeded"
 	// EventDrift: AWSCURRENT did not log in; data says what was done about it.
@@ -46,6 +55,7 @@ func EventTypes() []EventType {
 		EventVersionCurrent, EventVersionRetired, EventRetireFailed, EventRetireReleased,
 		EventRunWaiting, EventRunRetrying,
 		EventRunSucceeded, EventRunFailed, EventRunCancelled, EventRunLost,
+		EventOrphanRevoked, EventOrphanUnknown, EventSweepFailed,
 		EventVerified, EventDrift,
 	}
 }

@@ -158,12 +158,15 @@ const (
 type Traits struct {
 	Chooser Chooser
 	Overlap Overlap
+	// Ephemeral: nobody can revoke a value, and it dies by itself. It is set by
+	// the registry, for a rotator of issued values that cannot retire one.
+	Ephemeral bool
 }
 
 // OverwritesOld tells whether setting a new value makes every earlier value of
 // the same Account invalid.
 func (t Traits) OverwritesOld() bool {
-	return t.Chooser == Chosen && (t.Overlap == OneValue || t.Overlap == TwoAccounts)
+	return t.Chooser != ValueOnly && (t.Overlap == OneValue || t.Overlap == TwoAccounts)
 }
 
 // KeepsTwoValues tells whether an Account accepts, once a new value is set, that
@@ -171,4 +174,10 @@ func (t Traits) OverwritesOld() bool {
 func (t Traits) KeepsTwoValues() bool { return t.Chooser == Chosen && t.Overlap == TwoValues }
 
 // Retires tells whether there is an old credential to remove after finish.
-func (t Traits) Retires() bool { return t.Chooser != ValueOnly && t.Overlap != OneValue }
+func (t Traits) Retires() bool {
+	return t.Chooser != ValueOnly && t.Overlap != OneValue && !t.Ephemeral
+}
+
+// IssuesOne tells whether issuing a value kills the one before it: the target is
+// asked once, and what it answered is kept, or the Run is lost.
+func (t Traits) IssuesOne() bool { return t.Chooser == Issued && t.Overlap == OneValue }

@@ -130,6 +130,9 @@ type Version struct {
 	RetireAttempts int
 	// RetireReason is the target's words at the last failed try.
 	RetireReason string
+	// Expires is when the value dies by itself, by the target's word; zero if it
+	// does not, or if nobody knows.
+	Expires time.Time
 }
 
 // Sealed is an encrypted value as it stands in the store: a data key wrapped

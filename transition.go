@@ -100,13 +100,14 @@ type Facts struct {
 	// OnIdleAccount: for two accounts, the pending value's account is not
 	// AWSCURRENT's.
 	OnIdleAccount bool
+	// NothingIssued: the target said of every intent of the Run that it issued
+	// nothing for it.
+	NothingIssued bool
 }
 
 // issuedOne tells whether the class is "issued, one value", which goes
 // forward only once the provider was asked.
-func (f Facts) issuedOne() bool {
-	return f.Traits.Chooser == Issued && f.Traits.Overlap == OneValue
-}
+func (f Facts) issuedOne() bool { return f.Traits.IssuesOne() }
 
 // Transition is the table of ROTATION-PROTOCOL.md section 2 as a pure
 // function: the state that follows s when g happens and f holds.
@@ -175,9 +176,12 @@ func fromSetting(g Signal, f Facts) (RunState, error) {
 	case SignalRefusedValue:
 		return guarded(f.Traits.Chooser == Chosen, RunCreated, RunSetting, g)
 	case SignalStop:
-		return guarded(!f.issuedOne(), RunUndo, RunSetting, g)
+		if f.issuedOne() { // as if nobody had asked the target, or forward only
+			return guarded(f.NothingIssued, ended(f), RunSetting, g)
+		}
+		return RunUndo, nil
 	case SignalNoDeposit:
-		return guarded(f.issuedOne(), RunLost, RunSetting, g)
+		return guarded(f.issuedOne() && !f.NothingIssued, RunLost, RunSetting, g)
 	case SignalFinish:
 		return guarded(f.CurrentIsOurs, RunSucceeded, RunSetting, g)
 	}
@@ -226,12 +230,16 @@ func fromTested(g Signal, f Facts) (RunState, error) {
 }
 
 // turnBack leaves a Run whose pending value the target accepts. One issued
-// value goes forward only, unless somebody has put another AWSCURRENT.
+// value goes forward only, even if it fails its test: what it replaced is dead.
+// Somebody who has put another AWSCURRENT ends it.
 func turnBack(s RunState, g Signal, f Facts) (RunState, error) {
-	if f.issuedOne() {
-		return guarded(g == SignalStop && !f.CurrentIsBase && !f.CurrentIsOurs, RunFailed, s, g)
+	switch {
+	case !f.issuedOne():
+		return RunUndo, nil
+	case g == SignalProbeFailed:
+		return guarded(f.CurrentIsBase, RunTested, s, g)
 	}
-	return RunUndo, nil
+	return guarded(!f.CurrentIsBase && !f.CurrentIsOurs, RunFailed, s, g)
 }
 
 func fromUndo(g Signal, f Facts) (RunState, error) {

@@ -27,6 +27,7 @@ func idle(f *lockstep.Facts)       { f.OnIdleAccount = true }
 func testOnly(f *lockstep.Facts)   { f.TestOnly = true }
 func cancelled(f *lockstep.Facts)  { f.Stop = lockstep.StopCancelled }
 func superseded(f *lockstep.Facts) { f.Stop = lockstep.StopSuperseded }
+func refusedAll(f *lockstep.Facts) { f.NothingIssued = true }
 func gaveUp(f *lockstep.Facts)     { f.Stop = lockstep.StopFailed }
 
 func when(facts ...fact) lockstep.Facts {
@@ -87,6 +88,7 @@ func rows() []row {
 		{setting, lockstep.SignalDeposit, when(class(issuedSeveral)), set},
 		{setting, lockstep.SignalDeposit, when(class(oneValue)), held},
 		{setting, lockstep.SignalNoDeposit, when(class(issuedOne)), lost},
+		{setting, lockstep.SignalNoDeposit, when(class(issuedOne), refusedAll), held},
 		{setting, lockstep.SignalNoDeposit, when(class(issuedSeveral)), held},
 		{setting, lockstep.SignalNoDeposit, when(class(oneValue)), held},
 
@@ -97,8 +99,10 @@ func rows() []row {
 		{set, lockstep.SignalUnknown, when(), set},                     // no verdict
 		{set, lockstep.SignalNotApplied, when(), set},
 		{set, lockstep.SignalProbeFailed, when(), undo},
+		{set, lockstep.SignalProbeFailed, when(class(issuedOne), base), tested}, // finish, warn
 		{set, lockstep.SignalProbeFailed, when(class(issuedOne)), held},
 		{tested, lockstep.SignalProbeFailed, when(), undo},
+		{tested, lockstep.SignalProbeFailed, when(class(issuedOne), base), tested},
 		{tested, lockstep.SignalProbeFailed, when(class(issuedOne)), held},
 
 		{tested, lockstep.SignalFinish, when(base), succeeded},
@@ -132,6 +136,8 @@ func rows() []row {
 		{setting, lockstep.SignalStop, when(cancelled), undo},
 		{setting, lockstep.SignalStop, when(cancelled, class(issuedSeveral)), undo},
 		{setting, lockstep.SignalStop, when(cancelled, class(issuedOne)), held},
+		{setting, lockstep.SignalStop, when(cancelled, class(issuedOne), refusedAll), ended},
+		{setting, lockstep.SignalStop, when(gaveUp, class(issuedOne), refusedAll), failed},
 		{set, lockstep.SignalStop, when(gaveUp), undo},
 		{tested, lockstep.SignalStop, when(superseded), undo},
 		{set, lockstep.SignalStop, when(superseded, class(issuedOne)), failed},
@@ -180,7 +186,7 @@ var (
 
 // everyFacts is each combination of facts.
 func everyFacts() []lockstep.Facts {
-	flags := []fact{base, ours, testOnly, idle}
+	flags := []fact{base, ours, testOnly, idle, refusedAll}
 	var out []lockstep.Facts
 	for _, traits := range []lockstep.Traits{oneValue, twoAccounts, twoValues, issuedSeveral, issuedOne} {
 		for _, stop := range []lockstep.StopKind{lockstep.StopNone, lockstep.StopCancelled, lockstep.StopSuperseded, lockstep.StopFailed} {

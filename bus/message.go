@@ -19,7 +19,7 @@ const maxJobBytes = 8 << 10
 // JobMessage is the body of a Job: what a worker is asked to look at. It is a
 // hint, not an order: the worker reads everything that matters from the store.
 type JobMessage struct {
-	// Kind is "run", "retire", "verify", "plan" or "look".
+	// Kind is "run", "retire", "verify", "plan", "look" or "sweep".
 	Kind    string             `json:"kind"`
 	Account lockstep.AccountID `json:"account"`
 	Region  lockstep.Region    `json:"region"`
@@ -95,7 +95,7 @@ func (m JobMessage) check() error {
 		about = string(m.Version)
 	case "plan", "look":
 		about = m.Plan
-	case "verify":
+	case "verify", "sweep":
 		about = m.Name
 	default:
 		return fmt.Errorf("unknown kind %q: %w", m.Kind, lockstep.ErrInvalid)

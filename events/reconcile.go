@@ -27,6 +27,7 @@ func (r *Relay) Reconcile(ctx context.Context) error {
 		r.requeue(ctx, lostRuns, renewRun),
 		r.requeue(ctx, lostRetirements, renewRetirement),
 		r.requeue(ctx, lostVerifies, renewVerify),
+		r.requeue(ctx, lostSweeps, renewSweep),
 		r.recoverEvents(ctx),
 		r.prune(ctx),
 	)
@@ -196,13 +197,36 @@ func lostVerifies(tx store.ReadTx, limit int) ([]store.Job, error) {
 	if err != nil {
 		return nil, err
 	}
+	return jobsOf(tx, store.JobVerify, ids)
+}
+
+// jobsOf are Jobs that are about a Secret as a whole.
+func jobsOf(tx store.ReadTx, kind store.JobKind, ids []lockstep.SecretID) ([]store.Job, error) {
 	jobs := make([]store.Job, len(ids))
 	for i, id := range ids {
-		if jobs[i], err = address(tx, store.Job{Kind: store.JobVerify, Secret: id}); err != nil {
+		var err error
+		if jobs[i], err = address(tx, store.Job{Kind: kind, Secret: id}); err != nil {
 			return nil, err
 		}
 	}
 	return jobs, nil
+}
+
+func lostSweeps(tx store.ReadTx, limit int) ([]store.Job, error) {
+	ids, err := tx.SweepsDue(limit)
+	if err != nil {
+		return nil, err
+	}
+	return jobsOf(tx, store.JobSweep, ids)
+}
+
+// renewSweep: what is not due any more is found so under the claim.
+func renewSweep(tx store.Tx, j *store.Job) (bool, error) {
+	_, err := tx.OpenRun(j.Secret)
+	if errors.Is(err, lockstep.ErrNotFound) {
+		return true, nil
+	}
+	return false, err
 }
 
 func renewVerify(tx store.Tx, j *store.Job) (bool, error) {

@@ -119,6 +119,19 @@ func (k *Keeper) RetiredValues(ctx context.Context, id lockstep.SecretID, limit 
 	return out, err
 }
 
+// IdleValues opens the Versions that live until the next Run takes their place at
+// the target, and what Runs that ended have left there: all that may be live but
+// AWSCURRENT, the given pending Version, and what waits for its retirement. It is
+// for the engine alone. Errors: ErrNotFound if the Secret is gone; keys' errors.
+func (k *Keeper) IdleValues(ctx context.Context, id lockstep.SecretID, pending lockstep.VersionID) (map[lockstep.VersionID]lockstep.Value, error) {
+	rows, err := k.engineRows(ctx, id, pending)
+	if err != nil {
+		return nil, err
+	}
+	idle := slices.DeleteFunc(rows.live, func(v *lockstep.Version) bool { return !v.MaybeLive || v.Retirement.Blocks() })
+	return k.openAll(ctx, rows.secret.ARN, idle)
+}
+
 // openAll opens those that have a value.
 func (k *Keeper) openAll(ctx context.Context, arn lockstep.ARN, list []*lockstep.Version) (map[lockstep.VersionID]lockstep.Value, error) {
 	out := make(map[lockstep.VersionID]lockstep.Value, len(list))
@@ -291,6 +304,17 @@ func (k *Keeper) SealPending(ctx context.Context, s *lockstep.Secret, id lockste
 	if err != nil {
 		return nil, "", err
 	}
+	return k.sealSeen(ctx, s, id, v, account)
+}
+
+// SealIssued is SealPending for what a target has issued: it is there, so an
+// Account that cannot be told is none. Errors: keys' errors.
+func (k *Keeper) SealIssued(ctx context.Context, s *lockstep.Secret, id lockstep.VersionID, v lockstep.Value) (*lockstep.Sealed, lockstep.AccountKey, error) {
+	account, _ := k.accountOf(s, v)
+	return k.sealSeen(ctx, s, id, v, account)
+}
+
+func (k *Keeper) sealSeen(ctx context.Context, s *lockstep.Secret, id lockstep.VersionID, v lockstep.Value, account lockstep.AccountKey) (*lockstep.Sealed, lockstep.AccountKey, error) {
 	sealed, err := k.seal(ctx, ownerOf(s), s.KMSKeyID, v, s.ARN, id)
 	if err != nil || sealed == nil {
 		return nil, "", err

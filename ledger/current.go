@@ -187,6 +187,7 @@ func (b *Book) shift(target *lockstep.Version, run lockstep.RunID) error {
 	if err := b.advanceFromRotation(); err != nil {
 		return err
 	}
+	b.renewInTime(target)
 	b.Secret.Touch(b.Now)
 	return b.Emit(lockstep.EventVersionCurrent, lockstep.EventData{
 		VersionID: target.ID, Previous: left, Stages: b.stageData(), Run: run,
@@ -245,15 +246,21 @@ func (b *Book) RetireByPolicy(v *lockstep.Version) error {
 // away at the target: every other value of the same Account, where the Account
 // holds one value; where it holds two, all but the Version that AWSCURRENT has
 // left. There is nothing left of them to retire; a hand may still put AWSCURRENT
-// back onto one, and verify then sets it again.
+// back onto one, and verify then sets it again. Of issued values that are valid
+// side by side, those go that have died by themselves.
 func (b *Book) dropOverwritten(run *lockstep.Run, current *lockstep.Version) error {
 	two := b.traits.KeepsTwoValues()
-	if !b.traits.OverwritesOld() && !two || current.Account == "" {
+	known := current.Account != "" || b.traits.IssuesOne()
+	overwrites := known && (two || b.traits.OverwritesOld())
+	if !overwrites && b.traits.Chooser != lockstep.Issued {
 		return nil
 	}
 	live, err := b.tx.LiveVersions(b.Secret.ID)
 	if err != nil {
 		return fmt.Errorf("read live versions: %w", err)
+	}
+	if !overwrites {
+		return b.dropExpired(live)
 	}
 	for _, v := range live {
 		if v.ID == current.ID || v.Account != current.Account || two && v.ID == run.Base {

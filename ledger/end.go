@@ -96,7 +96,12 @@ func (b *Book) end(run *lockstep.Run, lease *lockstep.Lease, event lockstep.Even
 	if err := b.leave(run); err != nil {
 		return err
 	}
-	b.dropPending(run)
+	if run.State != lockstep.RunLost { // whose Version waits for its deposit
+		b.dropPending(run)
+	}
+	if err := b.endIntents(run); err != nil {
+		return err
+	}
 	if run.State != lockstep.RunSucceeded || run.Attempts > 0 { // each refused value is an attempt
 		if err := b.tx.DropRefused(b.Secret.ID, run.Version); err != nil {
 			return fmt.Errorf("drop refused values: %w", err)
@@ -125,6 +130,9 @@ func (b *Book) leave(run *lockstep.Run) error {
 		return nil
 	}
 	b.hurry()
+	if err := b.hurryExpiring(); err != nil {
+		return err
+	}
 	if err := b.tx.LeaveWait(run.ID); err != nil {
 		return fmt.Errorf("stop waiting: %w", err)
 	}
@@ -151,6 +159,18 @@ func (b *Book) hurry() {
 	}
 }
 
+// hurryExpiring moves the next date forward after a failure, so that a value that
+// dies by itself is renewed before, or soon after.
+func (b *Book) hurryExpiring() error {
+	if err := b.PlanRenewal(); err != nil || b.traits.Chooser != lockstep.Issued {
+		return err
+	}
+	if soonest := b.Now.Add(hurryAfter); b.Secret.NextRotation.Equal(b.Now) {
+		b.Secret.NextRotation = soonest // it has died already
+	}
+	return nil
+}
+
 // AgeMargin is how long before its credential gets too old a Rotation begins.
 func AgeMargin(r *lockstep.Rotation) time.Duration {
 	return min(r.Deadline(), r.Schedule.MaxAge/10)
@@ -166,8 +186,8 @@ func (b *Book) dropPending(run *lockstep.Run) {
 // dropEmpty removes the Version of a Run that ended before it had a value, and
 // that of a test, whose value was AWSCURRENT's: it names nothing of its own.
 func (b *Book) dropEmpty(run *lockstep.Run) error {
-	if run.State == lockstep.RunSucceeded && !run.TestOnly {
-		return nil // finish has seen the value
+	if run.State == lockstep.RunLost || run.State == lockstep.RunSucceeded && !run.TestOnly {
+		return nil // it waits for its deposit; or finish has seen the value
 	}
 	v, err := b.tx.Version(b.Secret.ID, run.Version)
 	if err != nil {

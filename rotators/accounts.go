@@ -19,7 +19,15 @@ func (g *Registry) Traits(name string) (lockstep.Traits, error) {
 	if err != nil {
 		return lockstep.Traits{}, err
 	}
-	return r.Traits(), nil
+	return traitsOf(r), nil
+}
+
+// traitsOf are a Rotator's Traits, with what its abilities say.
+func traitsOf(r Rotator) lockstep.Traits {
+	traits := r.Traits()
+	_, retires := r.(Retirer)
+	traits.Ephemeral = traits.Chooser == lockstep.Issued && !retires
+	return traits
 }
 
 // AccountNames lists the canonical names of the Accounts that a value is

@@ -26,10 +26,23 @@ import (
 )
 
 // Rotator knows one kind of target. All methods may be called concurrently for
-// different Secrets, and each must honour its context's deadline.
+// different Secrets, and each must honour its context's deadline. Its Traits say
+// which further interface it is, for [Registry.Register] to see to: a [Chooser],
+// or an [Issuer].
 type Rotator interface {
-	// Traits says which rules the engine follows.
+	// Traits says which rules the engine follows. They never change.
 	Traits() lockstep.Traits
+	// Test logs in with v as an application would and runs the declared
+	// permission probes. nil: accepted. FaultRefusedLogin: the target refused
+	// the login. FaultPermanent: the login works but a probe fails for good.
+	// Any other fault: no verdict.
+	Test(ctx context.Context, r *Request, v lockstep.Value) error
+}
+
+// Chooser is a Rotator that makes the value itself and tells the target
+// (lockstep.Chosen), or that has no target (lockstep.ValueOnly).
+type Chooser interface {
+	Rotator
 	// Create makes the pending value from AWSCURRENT, without touching the
 	// target. For two accounts it names the account that AWSCURRENT does not.
 	// Errors are permanent: the value lacks a field, is no JSON, ….
@@ -41,11 +54,6 @@ type Rotator interface {
 	// r.Pending afterwards and none of r.Live; but if r.Pending is AWSCURRENT
 	// itself, which undo and verify bring back, nothing is taken away.
 	Set(ctx context.Context, r *Request) error
-	// Test logs in with v as an application would and runs the declared
-	// permission probes. nil: accepted. FaultRefusedLogin: the target refused
-	// the login. FaultPermanent: the login works but a probe fails for good.
-	// Any other fault: no verdict.
-	Test(ctx context.Context, r *Request, v lockstep.Value) error
 }
 
 // Request is what a Rotator is asked about.
@@ -53,7 +61,7 @@ type Request struct {
 	ARN     lockstep.ARN
 	Name    string
 	Version lockstep.VersionID
-	// Pending is the value to be set; zero in Create, Retire and Plan.
+	// Pending is the value to be set; zero in Create, Issue, Retire and Plan.
 	Pending lockstep.Value
 	// Current is AWSCURRENT as it is now.
 	Current lockstep.Value
@@ -65,7 +73,9 @@ type Request struct {
 	// Passwords is the Secret's own policy for new values, which Create lays
 	// over the rotator's (password.Policy.With).
 	Passwords lockstep.PasswordPolicy
-	Guard     Guard
+	// Marker names what Issue is about to issue; empty in every other call.
+	Marker lockstep.Marker
+	Guard  Guard
 }
 
 // Guard keeps a call that was held up on its way from landing after newer work
@@ -147,10 +157,16 @@ type Registry struct {
 }
 
 // Register adds a Rotator. Errors: ErrExists if the name is taken, ErrInvalid
-// if it is empty.
+// if it is empty, or if the Rotator lacks an ability that its Traits ask for: a
+// chosen value or none at a target needs a [Chooser]; an issued one an [Issuer],
+// and, where several are valid, either a [Retirer] that is an [OrphanFinder] too,
+// or an [Expirer].
 func (g *Registry) Register(name string, r Rotator) error {
 	if name == "" {
 		return fmt.Errorf("register rotator: empty name: %w", lockstep.ErrInvalid)
+	}
+	if lack := lacks(r); lack != "" {
+		return fmt.Errorf("register rotator %q: its traits ask for %s: %w", name, lack, lockstep.ErrInvalid)
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()

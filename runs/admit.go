@@ -2,7 +2,6 @@ package runs
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -109,7 +108,7 @@ func (g *gate) admitDue(secret *lockstep.Secret) error {
 	if open != nil {
 		return b.Close()
 	}
-	lost, err := haltedByLost(g.tx, b)
+	lost, err := b.HaltedByLost()
 	if err != nil {
 		return err
 	}
@@ -131,6 +130,10 @@ func (g *gate) admitDue(secret *lockstep.Secret) error {
 // dropped instead. A schedule that can no longer be read stops the Secret's
 // rotation and says so, rather than stopping everybody's.
 func (g *gate) advance(b *ledger.Book) (now bool, err error) {
+	if b.Secret.Rotation.Schedule.IsZero() {
+		b.Secret.NextRotation = time.Time{} // a value that expires: its successor brings the next date
+		return true, nil
+	}
 	sched, err := ledger.ParseStored(b.Secret)
 	if err != nil {
 		b.Secret.NextRotation = time.Time{}
@@ -171,17 +174,4 @@ func (g *gate) warnLate(b *ledger.Book, due schedule.Due, limit time.Time) error
 			limit.UTC().Format(time.RFC3339), due.At.UTC().Format(time.RFC3339)),
 		Hint: "end the freeze, or rotate it as an emergency",
 	})
-}
-
-// haltedByLost tells whether the last Run is lost: until its deposit arrives
-// or a person puts a value, another call would replay a spent token.
-func haltedByLost(tx store.ReadTx, b *ledger.Book) (bool, error) {
-	last, err := tx.LastRun(b.Secret.ID)
-	if errors.Is(err, lockstep.ErrNotFound) {
-		return false, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("read last run: %w", err)
-	}
-	return last.State == lockstep.RunLost && last.Base == b.Stages[lockstep.Current], nil
 }

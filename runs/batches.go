@@ -298,7 +298,7 @@ func (g *gate) runForBatch(b *ledger.Book, trigger lockstep.Trigger) (run *locks
 			return nil, "", err
 		}
 	}
-	lost, err := haltedByLost(g.tx, b)
+	lost, err := b.HaltedByLost()
 	if err != nil || lost {
 		return nil, "its last run is lost: put a working value first", err
 	}

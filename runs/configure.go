@@ -260,12 +260,19 @@ func (s *Service) enable(tx store.Tx, b *ledger.Book, r lockstep.Rotation, accou
 	if err := s.planDates(tx, b, old); err != nil {
 		return err
 	}
+	renewed, traits, err := s.open(tx, secret) // with the new rotator's Traits
+	if err != nil {
+		return err
+	}
+	if err := renewed.PlanRenewal(); err != nil {
+		return err
+	}
 	secret.Target = accounts.Target
 	secret.Touch(b.Now)
 	if err := hold(tx, secret, accounts); err != nil {
 		return err
 	}
-	if err := markCurrentLive(tx, secret, accounts); err != nil {
+	if err := markCurrentLive(tx, secret, traits, accounts); err != nil {
 		return err
 	}
 	return b.Close()
@@ -379,9 +386,10 @@ func heldByAnother(tx store.ReadTx, key lockstep.AccountKey) error {
 }
 
 // markCurrentLive puts AWSCURRENT into the maybe-live set when rotation is
-// turned on: the target is taken to accept it.
-func markCurrentLive(tx store.Tx, secret *lockstep.Secret, accounts keeper.TargetAccounts) error {
-	if accounts.Current == "" || accounts.Own == "" {
+// turned on: the target is taken to accept it. What a target has issued need not
+// name an Account.
+func markCurrentLive(tx store.Tx, secret *lockstep.Secret, traits lockstep.Traits, accounts keeper.TargetAccounts) error {
+	if accounts.Current == "" || accounts.Own == "" && traits.Chooser != lockstep.Issued {
 		return nil
 	}
 	v, err := tx.Version(secret.ID, accounts.Current)

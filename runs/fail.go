@@ -42,6 +42,11 @@ func (c *Claim) Failed(ctx context.Context, te *lockstep.TargetError) (Decision,
 		if w.run.State == lockstep.RunSetting && te.Outcome == lockstep.NotApplied && !c.Resumed {
 			w.run.Doubt = false
 		}
+		if w.run.State == lockstep.RunSetting && te.Outcome == lockstep.NotApplied && c.Traits.Chooser == lockstep.Issued {
+			if err := w.noneIssued(); err != nil {
+				return err
+			}
+		}
 		var err error
 		d, err = w.afterFailure(step, te)
 		return err
@@ -53,13 +58,16 @@ func (w *writing) afterFailure(step lockstep.Step, te *lockstep.TargetError) (De
 	refusedTest := w.run.State == lockstep.RunSet && te.Fault == lockstep.FaultRefusedLogin
 	hopeless := te.Fault == lockstep.FaultPermanent || (te.Fault == lockstep.FaultRefusedLogin && !refusedTest)
 	if hopeless || w.exhausted(te) {
+		if facts := w.facts(); facts.Traits.IssuesOne() && w.run.State == lockstep.RunSet && facts.CurrentIsBase {
+			return w.finishDoubted()
+		}
 		if w.mayStillLand(te) {
 			w.run.Stop, w.run.StopReason = lockstep.StopFailed, te.Error()
 			return Later, w.later(step, te)
 		}
 		return w.stop(lockstep.StopFailed, "")
 	}
-	if refusedTest {
+	if refusedTest && w.claim.Traits.Chooser != lockstep.Issued { // an issued one may not have come through everywhere yet
 		if err := w.signal(lockstep.SignalTestRefused, w.facts()); err != nil {
 			return Ended, err
 		}
@@ -82,7 +90,13 @@ func (w *writing) exhausted(te *lockstep.TargetError) bool {
 	if w.run.Trigger == lockstep.TriggerManual || te.Fault != lockstep.FaultTransient {
 		limit = min(limit, w.claim.service.manualAttempts)
 	}
-	return w.run.Attempts >= limit || w.book.Now.After(w.run.Deadline) || w.run.Stop != lockstep.StopNone
+	return w.run.Attempts >= limit || w.book.Now.After(w.run.Deadline) || w.run.Stop != lockstep.StopNone && !w.forwardOnly()
+}
+
+// forwardOnly tells whether the Run must go on though it was asked to stop: the
+// value that it has replaced is dead.
+func (w *writing) forwardOnly() bool {
+	return w.claim.Traits.IssuesOne() && w.run.State == lockstep.RunSet
 }
 
 // later publishes the next try and frees the slot, unless a call may still
@@ -152,7 +166,11 @@ func (w *writing) stop(kind lockstep.StopKind, reason string) (Decision, error) 
 	if w.run.State == lockstep.RunUndo {
 		return Undo, w.save()
 	}
-	if err := w.signal(lockstep.SignalStop, w.facts()); err != nil {
+	facts, err := w.stopFacts()
+	if err != nil {
+		return Ended, err
+	}
+	if err := w.signal(lockstep.SignalStop, facts); err != nil {
 		return Ended, err
 	}
 	if !w.run.State.Final() {
@@ -171,9 +189,29 @@ func (w *writing) stop(kind lockstep.StopKind, reason string) (Decision, error) 
 // AWSCURRENT has moved since, nothing is concluded (ErrConflict). It is empty
 // where the target was never told.
 func (c *Claim) Undone(ctx context.Context, tested lockstep.VersionID) error {
-	return c.write(ctx, func(w *writing) error {
+	return c.undone(ctx, func(w *writing) error {
 		if tested != "" && w.book.Stages[lockstep.Current] != tested {
 			return lockstep.ErrConflict
+		}
+		if tested != "" {
+			w.book.Secret.Unverified = false
+		}
+		return nil
+	})
+}
+
+// UndoneDoubted is Undone where the target refuses AWSCURRENT too, which the Run
+// has not brought about and cannot mend: what the target issues stands side by
+// side. The Secret is Unverified.
+func (c *Claim) UndoneDoubted(ctx context.Context) error {
+	return c.undone(ctx, func(w *writing) error { return w.book.DoubtCurrent() })
+}
+
+// undone ends the Run after fn has looked at AWSCURRENT.
+func (c *Claim) undone(ctx context.Context, fn func(w *writing) error) error {
+	return c.write(ctx, func(w *writing) error {
+		if err := fn(w); err != nil {
+			return err
 		}
 		if err := w.signal(lockstep.SignalUndone, w.facts()); err != nil {
 			return err
@@ -182,12 +220,11 @@ func (c *Claim) Undone(ctx context.Context, tested lockstep.VersionID) error {
 		if err != nil {
 			return fmt.Errorf("read pending version: %w", err)
 		}
-		v.MaybeLive, v.Retirement = false, lockstep.RetirementRetired
+		if !c.Traits.Ephemeral { // whose values nobody can remove: they stay until they die
+			v.MaybeLive, v.Retirement = false, lockstep.RetirementRetired
+		}
 		if err := w.tx.SaveVersion(v); err != nil {
 			return fmt.Errorf("save version: %w", err)
-		}
-		if tested != "" {
-			w.book.Secret.Unverified = false
 		}
 		return w.endUndo()
 	})

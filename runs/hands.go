@@ -167,14 +167,7 @@ func (g *grip) mayStartAnew() error {
 	if open != nil {
 		return lockstep.Refuse(lockstep.ErrState, "Run %s of secret %s is under way since; see `lockstep runs show %s`.", open.ID, secret.Name, open.ID)
 	}
-	lost, err := haltedByLost(g.tx, g.book)
-	if err != nil {
-		return err
-	}
-	if lost {
-		return lockstep.Refuse(lockstep.ErrState, "Run %s is lost: the provider may have spent the old credential. Put a working value as AWSCURRENT first.", id)
-	}
-	return nil
+	return refuseHalted(g.book)
 }
 
 // makeDue makes an open Run that waits due at once, unless somebody holds it.

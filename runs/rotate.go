@@ -67,11 +67,26 @@ func (s *Service) rotate(tx store.Tx, b *ledger.Book, in RotateInput, copied *lo
 			return nil, err
 		}
 	}
+	if !in.TestOnly {
+		if err := refuseHalted(b); err != nil {
+			return nil, err
+		}
+	}
 	trigger := in.Trigger
 	if trigger == "" {
 		trigger = lockstep.TriggerManual
 	}
 	return s.gate(tx).start(b, newRun{trigger: trigger, version: in.Token, testOnly: in.TestOnly, sealed: copied})
+}
+
+// refuseHalted refuses a Run that would replay what a lost one has spent.
+func refuseHalted(b *ledger.Book) error {
+	halted, err := b.HaltedByLost()
+	if err != nil || !halted {
+		return err
+	}
+	return lockstep.Refuse(lockstep.ErrState,
+		"A run of secret %s is lost: the provider may have spent the old credential, and the new one never came. Put a working value as AWSCURRENT first.", b.Secret.Name)
 }
 
 // sameToken finds the Run that an earlier call with this token started.

@@ -46,6 +46,10 @@ type Config struct {
 	// Lease is how long a claim lasts without a heartbeat; zero means 15
 	// seconds. It also bounds how long a call to a target may take effect.
 	Lease time.Duration
+	// CallLife is how long after its intent a call that asks a target to issue a
+	// value may still take effect; then the target is searched for orphans once
+	// more. Zero means four leases.
+	CallLife time.Duration
 	// ManualAttempts is how often a Run that a person started is tried before
 	// it fails: a person is there to see it. Zero means 4.
 	ManualAttempts int
@@ -74,6 +78,7 @@ type Service struct {
 	rotators       Rotators
 	minInterval    time.Duration
 	lease          time.Duration
+	callLife       time.Duration
 	manualAttempts int
 	limits         Limits
 	now            func() time.Time
@@ -85,7 +90,7 @@ type Service struct {
 func New(cfg Config) *Service {
 	s := &Service{
 		store: cfg.Store, vault: cfg.Vault, rotators: cfg.Rotators,
-		minInterval: cfg.MinInterval, lease: cfg.Lease, manualAttempts: cfg.ManualAttempts,
+		minInterval: cfg.MinInterval, lease: cfg.Lease, callLife: cfg.CallLife, manualAttempts: cfg.ManualAttempts,
 		limits: cfg.Limits.withDefaults(), now: cfg.Now,
 		observer: cfg.Observer,
 	}
@@ -97,6 +102,9 @@ func New(cfg Config) *Service {
 	}
 	if s.lease <= 0 {
 		s.lease = 15 * time.Second
+	}
+	if s.callLife <= 0 {
+		s.callLife = 4 * s.lease
 	}
 	if s.manualAttempts <= 0 {
 		s.manualAttempts = 4

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"lockstep"
 	"lockstep/store"
@@ -68,6 +69,18 @@ func (c *Claim) Verified(ctx context.Context, repaired string) error {
 			return err
 		}
 		return w.release()
+	})
+}
+
+// NoteExpiry writes down until when AWSCURRENT works by its own word, and has it
+// renewed before. If AWSCURRENT has moved since the claim, nothing is concluded
+// (ErrConflict).
+func (c *Claim) NoteExpiry(ctx context.Context, current lockstep.VersionID, at time.Time) error {
+	return c.write(ctx, func(w *writing) error {
+		if w.book.Stages[lockstep.Current] != current {
+			return lockstep.ErrConflict
+		}
+		return w.book.NoteExpiry(at)
 	})
 }
 

@@ -16,6 +16,7 @@ const (
 	JobVerify JobKind = "verify"
 	JobPlan   JobKind = "plan"
 	JobLook   JobKind = "look"
+	JobSweep  JobKind = "sweep"
 )
 
 // Job is a queue message in the outbox, waiting to be published.

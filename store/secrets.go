@@ -23,7 +23,8 @@ type SecretReader interface {
 	// ErrNotFound if none does.
 	AccountHolder(key lockstep.AccountKey) (lockstep.SecretID, error)
 	// PurgeDue lists up to limit Secrets that are gone, or whose DeleteAt has
-	// passed by the store's clock, and which have no open Run.
+	// passed by the store's clock, and which have no open Run and no Intent that
+	// is open or to be swept.
 	PurgeDue(limit int) ([]lockstep.SecretID, error)
 	// NextVerify is the earliest NextVerify of a Secret that rotates; zero if
 	// none.

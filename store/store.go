@@ -72,6 +72,7 @@ type ReadTx interface {
 	BatchReader
 	InspectionReader
 	RotatorReader
+	IntentReader
 }
 
 // Tx reads and writes in one transaction; it sees its own writes.
@@ -90,4 +91,5 @@ type Tx interface {
 	BatchWriter
 	InspectionWriter
 	RotatorWriter
+	IntentWriter
 }

@@ -13,7 +13,7 @@ import (
 // ahead is a value that was made for a Run before anything was claimed: making
 // one needs nothing of the target, and so claim and create are one write.
 type ahead struct {
-	rotator rotators.Rotator
+	rotator rotators.Chooser
 	values  keeper.EngineValues
 	pending runs.Pending
 }
@@ -57,9 +57,13 @@ func (p *Pool) makeAhead(ctx context.Context, job bus.JobMessage) *ahead {
 	if err != nil || values.Current.IsZero() || !values.Pending.IsZero() || values.Secret.Rotation == nil || values.Secret.Rotation.Custom {
 		return nil
 	}
-	rotator, err := p.cfg.Rotators.Lookup(values.Secret.Rotation.Rotator)
+	found, err := p.cfg.Rotators.Lookup(values.Secret.Rotation.Rotator)
 	if err != nil {
 		return nil
+	}
+	rotator, ok := found.(rotators.Chooser)
+	if !ok {
+		return nil // the target makes the value
 	}
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.CallTimeout)
 	defer cancel()

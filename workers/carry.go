@@ -34,6 +34,8 @@ type carrier struct {
 	// fresh is the state for which values are good as they are: those that the
 	// write into that state was checked against. Empty: for none.
 	fresh lockstep.RunState
+	// marker names what this claim has the target issue; empty until it intends.
+	marker lockstep.Marker
 	// refused counts the values that the target refused in this claim.
 	refused int
 	// failure is what the present Step failed by.
@@ -129,7 +131,7 @@ func (c *carrier) heartbeat(ctx context.Context) (context.Context, func()) {
 // advance does the next thing that the Run's state asks for.
 func (c *carrier) advance(ctx context.Context) error {
 	run := c.claim.Run
-	if run.State != lockstep.RunUndo && run.Stop != lockstep.StopNone {
+	if run.State != lockstep.RunUndo && run.Stop != lockstep.StopNone && !c.forwardOnly() {
 		return c.decided(c.claim.Stop(ctx, run.Stop, run.StopReason))
 	}
 	if run.State == lockstep.RunUndo && !run.Doubt {
@@ -146,9 +148,9 @@ func (c *carrier) advance(ctx context.Context) error {
 		if run.TestOnly {
 			return c.observed(ctx, lockstep.StepTest, c.testOnly)
 		}
-		return c.observed(ctx, lockstep.StepCreate, c.create)
+		return c.observed(ctx, lockstep.StepCreate, either(c.issues(), c.intend, c.create))
 	case lockstep.RunSetting:
-		return c.observed(ctx, lockstep.StepSet, c.set)
+		return c.observed(ctx, lockstep.StepSet, either(c.issues(), c.issue, c.set))
 	case lockstep.RunSet:
 		if err := c.observed(ctx, lockstep.StepTest, c.test); err != nil {
 			return err
@@ -157,7 +159,7 @@ func (c *carrier) advance(ctx context.Context) error {
 	case lockstep.RunTested:
 		return c.observed(ctx, lockstep.StepFinish, c.finish)
 	case lockstep.RunUndo:
-		return c.observed(ctx, lockstep.StepUndo, c.undo)
+		return c.observed(ctx, lockstep.StepUndo, either(c.issues(), c.undoIssued, c.undo))
 	}
 	return errSettled
 }

@@ -43,6 +43,7 @@ type Engine interface {
 	ClaimWith(ctx context.Context, id lockstep.RunID, holder string, p runs.Pending) (*runs.Claim, error)
 	ClaimRetire(ctx context.Context, id lockstep.SecretID, v lockstep.VersionID, holder string) (*runs.Claim, error)
 	ClaimVerify(ctx context.Context, id lockstep.SecretID, holder string) (*runs.Claim, error)
+	ClaimSweep(ctx context.Context, id lockstep.SecretID, holder string) (*runs.Claim, error)
 	AnswerPlan(ctx context.Context, id string, answer func(*store.Plan)) error
 	Scene(ctx context.Context, inspection string, id lockstep.SecretID) (runs.Scene, error)
 	AnswerLook(ctx context.Context, l store.Look) error
@@ -53,7 +54,9 @@ type Engine interface {
 type Vault interface {
 	EngineValues(ctx context.Context, id lockstep.SecretID, pending lockstep.VersionID) (keeper.EngineValues, error)
 	RetiredValues(ctx context.Context, id lockstep.SecretID, limit int) (map[lockstep.VersionID]lockstep.Value, error)
+	IdleValues(ctx context.Context, id lockstep.SecretID, pending lockstep.VersionID) (map[lockstep.VersionID]lockstep.Value, error)
 	SealPending(ctx context.Context, s *lockstep.Secret, id lockstep.VersionID, v lockstep.Value) (*lockstep.Sealed, lockstep.AccountKey, error)
+	SealIssued(ctx context.Context, s *lockstep.Secret, id lockstep.VersionID, v lockstep.Value) (*lockstep.Sealed, lockstep.AccountKey, error)
 }
 
 // Rotators finds a Rotator by name; rotators.Registry is one.
@@ -149,8 +152,9 @@ func New(cfg Config) (*Pool, error) {
 	return &Pool{cfg: cfg, name: id, log: cfg.Logger}, nil
 }
 
-// Start begins to take Jobs. Cancelling ctx ends the Jobs in hand at once;
-// Stop lets them finish.
+// Start begins to take Jobs. Cancelling ctx ends the Jobs in hand at once, but for
+// one that has a value of which the target alone knows: it stores it first. Stop
+// lets them finish.
 func (p *Pool) Start(ctx context.Context) {
 	taking, cancel := context.WithCancel(ctx)
 	p.cancel = cancel
@@ -223,6 +227,8 @@ func (p *Pool) work(ctx context.Context, job bus.JobMessage, holder string) erro
 		return p.verify(ctx, job.SecretID, holder, job.Seq)
 	case store.JobLook:
 		return p.look(ctx, job)
+	case store.JobSweep:
+		return p.sweep(ctx, job.SecretID, holder)
 	default:
 		return p.plan(ctx, job.SecretID, job.Plan)
 	}

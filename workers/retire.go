@@ -139,6 +139,9 @@ func (c *carrier) verifyNow(ctx context.Context, tries int) error {
 	if repaired {
 		note = "the target refused AWSCURRENT; it was set there again"
 	}
+	if err := c.noteExpiry(ctx); err != nil {
+		return err
+	}
 	if err := c.claim.Verified(ctx, note); err != nil {
 		return err
 	}

@@ -42,6 +42,7 @@ type world struct {
 	database string
 	store    store.Store
 	bus      *bus.Bus
+	keys     *keys.Service
 	keeper   *keeper.Keeper
 	engine   *runs.Service
 	registry *rotators.Registry
@@ -74,6 +75,12 @@ func must(t testing.TB, err error) {
 
 func newWorld(t *testing.T, pg *pgtest.Server) *world {
 	t.Helper()
+	return newWorldOn(t, pg, migratedtest.SQLite(t))
+}
+
+// newWorldOn is newWorld with a migrated store of the test's own.
+func newWorldOn(t *testing.T, pg *pgtest.Server, dsn string) *world {
+	t.Helper()
 	w := &world{pg: pg, database: pg.Database(t), registry: &rotators.Registry{}, hooks: &hooks{}, audit: newRecorder(), log: &testLog{t: t}}
 	t.Cleanup(func() {
 		w.log.mu.Lock()
@@ -81,7 +88,7 @@ func newWorld(t *testing.T, pg *pgtest.Server) *world {
 		w.log.t = nil
 	})
 	var err error
-	w.store, err = sqlstore.Open(t.Context(), sqlstore.Config{DSN: migratedtest.SQLite(t)})
+	w.store, err = sqlstore.Open(t.Context(), sqlstore.Config{DSN: dsn})
 	must(t, err)
 	t.Cleanup(func() { _ = w.store.Close() })
 	root, err := file.Create(file.Config{Path: filepath.Join(t.TempDir(), "root.key")})
@@ -94,6 +101,7 @@ func newWorld(t *testing.T, pg *pgtest.Server) *world {
 	must(t, err)
 	must(t, w.registry.Register(postgres.NameSingle, hooked[*postgres.Single]{single, w.hooks}))
 	must(t, w.registry.Register(postgres.NameAlternating, retiring{hooked[*postgres.Alternating]{pair, w.hooks}}))
+	w.keys = ks
 	w.keeper = keeper.New(w.store, ks, w.registry)
 	w.engine = runs.New(runs.Config{
 		Store: w.store, Vault: w.keeper, Rotators: w.registry, MinInterval: time.Second, Lease: lease,
@@ -342,7 +350,7 @@ func (h *hooks) around(ctx context.Context, call string, do func() error) error 
 
 // whole is what the PostgreSQL rotators can do.
 type whole interface {
-	rotators.Rotator
+	rotators.Chooser
 	rotators.Identifier
 	rotators.Fencer
 	rotators.Planner

@@ -54,12 +54,34 @@ func (c *carrier) newValue(ctx context.Context) (lockstep.Value, runs.Pending, e
 
 func (c *carrier) makeValue(ctx context.Context) (lockstep.Value, error) {
 	var value lockstep.Value
-	err := c.call(ctx, func(ctx context.Context) error {
+	chooser, err := c.chooser()
+	if err != nil {
+		return value, err
+	}
+	err = c.call(ctx, func(ctx context.Context) error {
 		var err error
-		value, err = c.rotator.Create(ctx, c.request())
+		value, err = chooser.Create(ctx, c.request())
 		return err
 	})
 	return value, err
+}
+
+// chooser is the rotator as one whose values Lockstep makes. Errors: a permanent
+// fault, which a registry does not let come to pass.
+func (c *carrier) chooser() (rotators.Chooser, error) {
+	if chooser, ok := c.rotator.(rotators.Chooser); ok {
+		return chooser, nil
+	}
+	return nil, permanent(fmt.Errorf("this rotator cannot make a value: %w", lockstep.ErrInvalid), "name another rotator")
+}
+
+// tell makes the target accept the request's pending value.
+func (c *carrier) tell(ctx context.Context, r *rotators.Request) error {
+	chooser, err := c.chooser()
+	if err != nil {
+		return err
+	}
+	return c.call(ctx, func(ctx context.Context) error { return chooser.Set(ctx, r) })
 }
 
 // set tells the target. After an earlier claim that may have told it already,
@@ -77,7 +99,7 @@ func (c *carrier) set(ctx context.Context) error {
 			return err
 		}
 	}
-	err := c.call(ctx, func(ctx context.Context) error { return c.rotator.Set(ctx, c.request()) })
+	err := c.tell(ctx, c.request())
 	if err == nil {
 		return c.applied(ctx)
 	}
@@ -257,6 +279,9 @@ func (c *carrier) testOnly(ctx context.Context) error {
 		te := *lockstep.AsTargetError(err)
 		te.Outcome = lockstep.NotApplied
 		return c.fail(ctx, &te)
+	}
+	if err := c.noteExpiry(ctx); err != nil {
+		return err
 	}
 	if err := c.claim.TestDone(ctx); err != nil {
 		return err

@@ -114,13 +114,16 @@ func (c *carrier) restoreCurrent(ctx context.Context) (repaired bool, err error)
 	case noAnswer:
 		return false, notChanged(err)
 	}
+	if c.issues() {
+		return false, unrestorable(err)
+	}
 	r := c.request()
 	r.Pending = c.values.Current
 	r.Live = append([]lockstep.Value{}, c.values.Live...)
 	if !c.values.Pending.IsZero() {
 		r.Live = append([]lockstep.Value{c.values.Pending}, r.Live...)
 	}
-	if err := c.call(ctx, func(ctx context.Context) error { return c.rotator.Set(ctx, r) }); err != nil {
+	if err := c.tell(ctx, r); err != nil {
 		return false, fmt.Errorf("set AWSCURRENT again: %w", err)
 	}
 	if err := c.login(ctx, c.values.Current); err != nil {

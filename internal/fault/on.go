@@ -231,7 +231,7 @@ func asBusy(err error) error {
 	return err
 }
 
-type faultyRotator struct{ rotators.Rotator }
+type faultyRotator struct{ rotators.Chooser }
 
 // pairRotator has the further abilities of a rotator with two accounts.
 type pairRotator struct {
@@ -241,7 +241,11 @@ type pairRotator struct {
 
 // Rotator wraps r, with the abilities that the PostgreSQL rotators have.
 func Rotator(r rotators.Rotator) rotators.Rotator {
-	f := faultyRotator{r}
+	chooser, ok := r.(rotators.Chooser)
+	if !ok {
+		return r
+	}
+	f := faultyRotator{chooser}
 	if retirer, ok := r.(rotators.Retirer); ok {
 		return pairRotator{f, retirer}
 	}
@@ -250,14 +254,14 @@ func Rotator(r rotators.Rotator) rotators.Rotator {
 
 func (f faultyRotator) Create(ctx context.Context, r *rotators.Request) (v lockstep.Value, err error) {
 	err = target("create", func() error {
-		v, err = f.Rotator.Create(ctx, r)
+		v, err = f.Chooser.Create(ctx, r)
 		return err
 	})
 	return v, err
 }
 
 func (f faultyRotator) Set(ctx context.Context, r *rotators.Request) error {
-	return target("set", func() error { return f.Rotator.Set(ctx, guarded(r)) })
+	return target("set", func() error { return f.Chooser.Set(ctx, guarded(r)) })
 }
 
 // guarded makes asking for NOT-AFTER a call of its own: between it and the
@@ -275,12 +279,12 @@ func guarded(r *rotators.Request) *rotators.Request {
 }
 
 func (f faultyRotator) Test(ctx context.Context, r *rotators.Request, v lockstep.Value) error {
-	return target("test", func() error { return f.Rotator.Test(ctx, r, v) })
+	return target("test", func() error { return f.Chooser.Test(ctx, r, v) })
 }
 
 // Raise is rotators.Fencer's.
 func (f faultyRotator) Raise(ctx context.Context, r *rotators.Request) (fence uint64, err error) {
-	fencer, ok := f.Rotator.(rotators.Fencer)
+	fencer, ok := f.Chooser.(rotators.Fencer)
 	if !ok {
 		return r.Guard.Fence, nil
 	}
@@ -293,12 +297,12 @@ func (f faultyRotator) Raise(ctx context.Context, r *rotators.Request) (fence ui
 
 // Account is rotators.Identifier's; it touches nothing.
 func (f faultyRotator) Account(v lockstep.Value) (rotators.Account, error) {
-	return f.Rotator.(rotators.Identifier).Account(v)
+	return f.Chooser.(rotators.Identifier).Account(v)
 }
 
 // Accounts is rotators.Identifier's; it touches nothing.
 func (f faultyRotator) Accounts(v lockstep.Value) ([]rotators.Account, error) {
-	return f.Rotator.(rotators.Identifier).Accounts(v)
+	return f.Chooser.(rotators.Identifier).Accounts(v)
 }
 
 // Retire is rotators.Retirer's.

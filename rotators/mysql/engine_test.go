@@ -10,7 +10,7 @@ import (
 
 // engine carries one Secret through Runs, as the real one does.
 type engine struct {
-	rotator rotators.Rotator
+	rotator rotators.Chooser
 	current lockstep.Value
 	admin   lockstep.Value
 	arn     lockstep.ARN
@@ -66,7 +66,7 @@ func (e *engine) plans(t testing.TB, hint string) rotators.Plan {
 
 // engine makes the Secret of a user that is there, with the password
 // firstPassword.
-func (w *world) engine(t testing.TB, r rotators.Rotator, user string) *engine {
+func (w *world) engine(t testing.TB, r rotators.Chooser, user string) *engine {
 	return &engine{
 		rotator: r, current: w.value(t, user, firstPassword), admin: w.admin,
 		arn: lockstep.ARN("arn:aws:secretsmanager:us-east-1:000000000000:secret:" + randomName()),

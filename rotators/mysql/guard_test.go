@@ -38,7 +38,7 @@ func TestAdminWithoutMarkers(t *testing.T) {
 // guarded is one Secret whose calls are held up.
 type guarded struct {
 	*world
-	rotator rotators.Rotator
+	rotator rotators.Chooser
 	target  rotatortest.Target
 }
 
@@ -64,7 +64,7 @@ func TestGuards(t *testing.T) {
 	w := newWorld(t)
 	for _, kind := range []struct {
 		name    string
-		rotator rotators.Rotator
+		rotator rotators.Chooser
 		admin   bool
 	}{
 		{mysql.NameMariaDB, single(t), true},

@@ -22,7 +22,7 @@ func TestStrictPasswordValidation(t *testing.T) {
 	w.Must(t, "CREATE USER "+user+" IDENTIFIED BY '"+firstPassword+"'", "INSTALL SONAME 'simple_password_check'")
 	defer w.Must(t, "SET GLOBAL strict_password_validation = ON", "UNINSTALL SONAME 'simple_password_check'")
 	const hint = "SET GLOBAL strict_password_validation = OFF (and in the server's configuration): it still checks the passwords that people set"
-	for _, r := range []rotators.Rotator{single(t), alternating(t)} {
+	for _, r := range []rotators.Chooser{single(t), alternating(t)} {
 		w.engine(t, r, user).refuses(t, hint)
 	}
 	itself := w.engine(t, single(t), user)

@@ -109,7 +109,7 @@ func testOddNames(t *testing.T, w *world) {
 	for _, name := range []string{"a`b", "it's", `back\slash`, "with space", "ümläut-" + randomName(), "x_clone_y", "%", `"`, "a TO b", "-- x"} {
 		quoted := "`" + strings.ReplaceAll(name, "`", "``") + "`"
 		w.Must(t, "CREATE USER "+quoted+"@'%' IDENTIFIED BY '"+firstPassword+"'", "GRANT SELECT ON shop.* TO "+quoted+"@'%'")
-		for _, r := range []rotators.Rotator{single(t), alternating(t)} {
+		for _, r := range []rotators.Chooser{single(t), alternating(t)} {
 			e := w.engine(t, r, name)
 			e.plans(t, "")
 			for range 2 {
@@ -157,7 +157,7 @@ func testNoAdmin(t *testing.T, w *world) {
 
 func testNoModel(t *testing.T, w *world) {
 	user := "nom_" + randomName()
-	for _, r := range []rotators.Rotator{single(t), alternating(t)} {
+	for _, r := range []rotators.Chooser{single(t), alternating(t)} {
 		w.engine(t, r, user).refuses(t, `correct the field "username" of the secret, or create the user`)
 	}
 }

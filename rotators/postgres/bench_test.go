@@ -81,7 +81,7 @@ func (w *world) rawWorker(b *testing.B) func() error {
 	}
 }
 
-func (w *world) rotatingWorker(b *testing.B, r rotators.Rotator) func() error {
+func (w *world) rotatingWorker(b *testing.B, r rotators.Chooser) func() error {
 	e := w.engine(b, r, "rot_"+randomName())
 	return func() error {
 		pending, err := e.rotator.Create(b.Context(), e.request(lockstep.Value{}))

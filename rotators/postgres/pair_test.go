@@ -16,7 +16,7 @@ import (
 
 // engine carries one Secret through Runs, as the real one does.
 type engine struct {
-	rotator rotators.Rotator
+	rotator rotators.Chooser
 	current lockstep.Value
 	admin   lockstep.Value
 	arn     lockstep.ARN
@@ -49,7 +49,7 @@ func (e *engine) retire(t testing.TB, old lockstep.Value) {
 	check(t, e.rotator.(rotators.Retirer).Retire(t.Context(), e.request(lockstep.Value{}), old))
 }
 
-func (w *world) engine(t testing.TB, r rotators.Rotator, user string) *engine {
+func (w *world) engine(t testing.TB, r rotators.Chooser, user string) *engine {
 	const first = "first-secret-1x"
 	w.Must(t, "CREATE ROLE "+pgx.Identifier{user}.Sanitize()+" LOGIN PASSWORD '"+first+"'")
 	return &engine{

@@ -39,7 +39,7 @@ func TestAdminSessions(t *testing.T) {
 
 // ownAdmin gives an engine an admin that no other test uses, so that its
 // sessions can be told apart.
-func (w *world) ownAdmin(t *testing.T, r rotators.Rotator, settings ...string) (e *engine, admin string) {
+func (w *world) ownAdmin(t *testing.T, r rotators.Chooser, settings ...string) (e *engine, admin string) {
 	t.Helper()
 	admin = "adm_" + randomName()
 	w.Must(t, "CREATE ROLE "+admin+" SUPERUSER LOGIN PASSWORD '"+passwordOfAdmin+"'")
@@ -87,7 +87,7 @@ func (w *world) one(t *testing.T, user string) int {
 }
 
 func testReuse(t *testing.T, w *world) {
-	for name, r := range map[string]rotators.Rotator{"single": single(t), "alternating": alternating(t)} {
+	for name, r := range map[string]rotators.Chooser{"single": single(t), "alternating": alternating(t)} {
 		e, admin := w.ownAdmin(t, r)
 		e.rotate(t)
 		pid := w.one(t, admin)

@@ -17,7 +17,7 @@ import (
 
 // Fixture is one rotator and its target.
 type Fixture struct {
-	Rotator rotators.Rotator
+	Rotator rotators.Chooser
 	// New makes a Secret's account anew. It may use the same server each time.
 	New func(t *testing.T) Target
 }
@@ -99,7 +99,7 @@ func Run(t *testing.T, f Fixture) {
 // suite is one test's state.
 type suite struct {
 	Target
-	rotator rotators.Rotator
+	rotator rotators.Chooser
 	// fence is the last claim's, for tests that make many.
 	fence uint64
 }

@@ -168,6 +168,7 @@ func (t *tx) HasMaxAge(owner store.Owner, after lockstep.SecretID, limit int) ([
 func (t *tx) PurgeDue(limit int) ([]lockstep.SecretID, error) {
 	ids, err := all(t.session, value[lockstep.SecretID], `SELECT s.id FROM secrets s
 		WHERE s.purge_due IS NOT NULL AND s.purge_due <= (SELECT @now) AND `+noOpenRun+`
+		AND NOT EXISTS (SELECT 1 FROM intents i WHERE i.secret = s.id AND `+unsettledIntent+`)
 		ORDER BY s.purge_due, s.id LIMIT $1`, limit)
 	return ids, place("list secrets to purge", err)
 }

@@ -59,6 +59,10 @@ var rules = [...]rule{
 		OR EXISTS (SELECT 1 FROM places p WHERE p.run = w.run))`},
 	{"restored", `SELECT s.arn, 'it was restored from a backup and was not seen to log in at its target yet; its events say why'
 		FROM holds h, secrets s WHERE s.id > $1 AND s.id <= $2 AND ` + restored + ` AND ` + awaited},
+	{"intent-settled", `SELECT s.arn, 'intent ' || i.marker || ' is ' || i.state || ', and nobody will settle it' FROM intents i JOIN secrets s ON s.id = i.secret
+		WHERE i.secret > $1 AND i.secret <= $2 AND ((i.state = 'open' AND NOT EXISTS (SELECT 1 FROM runs r WHERE r.id = i.run AND r.is_open))
+		OR (i.state = 'lost' AND NOT EXISTS (SELECT 1 FROM runs r WHERE r.id = i.run AND r.state = 'lost'))
+		OR (i.state = 'deposited' AND EXISTS (SELECT 1 FROM versions v WHERE v.secret = i.secret AND v.id = i.version AND v.ciphertext IS NULL)))`},
 	{"live-sealed", `SELECT s.arn, 'version ' || v.id || ' may be live at the target but has no value'
 		FROM versions v JOIN secrets s ON s.id = v.secret WHERE v.secret > $1 AND v.secret <= $2 AND v.maybe_live AND v.ciphertext IS NULL`},
 }

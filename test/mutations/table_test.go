@@ -26,7 +26,7 @@ func all() []*mutation {
 		return err
 	}
 	c.stored(value)`, `	c.values.Pending = value
-	if err := c.call(ctx, func(ctx context.Context) error { return c.rotator.Set(ctx, c.request()) }); err != nil {
+	if err := c.tell(ctx, c.request()); err != nil {
 		return c.fail(ctx, lockstep.AsTargetError(err))
 	}
 	if err := c.claim.Created(ctx, pending); err != nil {
