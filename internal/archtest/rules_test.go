@@ -23,7 +23,8 @@ func rules() []rule {
 		{folder: "hsm"},
 		{folder: "store"},
 		{folder: "rotators", may: []string{"password"}},
-		{folder: "rotators/custom", may: []string{"rotators", "store", "keys"}},
+		{folder: "rotators/custom", may: []string{"rotators", "store", "keys", "internal/egress"}},
+		{folder: "internal/egress"},
 
 		// Values and the engine's memory.
 		{folder: "keys", may: []string{"store"}},
