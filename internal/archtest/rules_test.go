@@ -25,6 +25,7 @@ func rules() []rule {
 		{folder: "rotators", may: []string{"password"}},
 		{folder: "rotators/custom", may: []string{"rotators", "store", "keys", "internal/egress"}},
 		{folder: "internal/egress"},
+		{folder: "internal/yamltree"},
 
 		// Values and the engine's memory.
 		{folder: "keys", may: []string{"store"}},
