@@ -64,6 +64,16 @@ type shipped struct {
 
 func allShipped(t *testing.T) []shipped {
 	app, other := providertest.NewAppKey(t), providertest.NewAppKey(t)
+	return append(plainShipped(), shipped{
+		recipe: "github-app", provider: providertest.GitHub(app), credential: "token",
+		secret: fields{"installation": text(providertest.GitHubInstallation), "permissions": json.RawMessage(`{"contents":"read"}`)},
+		admin:  fields{"app": json.RawMessage(providertest.GitHubApp), "key": text(app.PEM())},
+		wrong:  fields{"app": text(providertest.GitHubApp), "key": text(other.PEM())},
+	})
+}
+
+// plainShipped are those whose admin has no key to be drawn.
+func plainShipped() []shipped {
 	admin, wrong, reader := text(providertest.AdminToken), text("wrong-token-9"), text(providertest.ReaderToken)
 	dd := text(providertest.DatadogApplicationKey)
 	return []shipped{
@@ -71,12 +81,6 @@ func allShipped(t *testing.T) []shipped {
 			recipe: "gitlab-token", provider: providertest.GitLab(), credential: "token", id: "token_id",
 			secret: fields{"project": text(providertest.GitLabProject), "scopes": json.RawMessage(`["read_api"]`)},
 			admin:  fields{"token": admin}, wrong: fields{"token": wrong}, reader: fields{"token": reader},
-		},
-		{
-			recipe: "github-app", provider: providertest.GitHub(app), credential: "token",
-			secret: fields{"installation": text(providertest.GitHubInstallation), "permissions": json.RawMessage(`{"contents":"read"}`)},
-			admin:  fields{"app": json.RawMessage(providertest.GitHubApp), "key": text(app.PEM())},
-			wrong:  fields{"app": text(providertest.GitHubApp), "key": text(other.PEM())},
 		},
 		{
 			recipe: "cloudflare-token", provider: providertest.Cloudflare(), credential: "token", id: "token_id", path: "/client/v4",
@@ -184,7 +188,7 @@ func TestConformance(t *testing.T) {
 }
 
 func TestNoRecipeRollsOrRotates(t *testing.T) {
-	for _, s := range allShipped(t) {
+	for _, s := range plainShipped() {
 		server, target := s.account(t)
 		r := s.rotator(t)
 		_, err := r.Issue(t.Context(), &rotators.Request{
