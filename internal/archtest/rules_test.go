@@ -23,7 +23,10 @@ func rules() []rule {
 		{folder: "hsm"},
 		{folder: "store"},
 		{folder: "rotators", may: []string{"password"}},
-		{folder: "rotators/custom", may: []string{"rotators", "store", "keys"}},
+		{folder: "rotators/custom", may: []string{"rotators", "store", "keys", "internal/egress"}},
+		{folder: "rotators/httptoken", may: []string{"rotators", "internal/egress", "internal/yamltree"}},
+		{folder: "internal/egress"},
+		{folder: "internal/yamltree"},
 
 		// Values and the engine's memory.
 		{folder: "keys", may: []string{"store"}},
@@ -64,6 +67,7 @@ func rules() []rule {
 		{folder: "internal/migratedtest", may: []string{"store/sqlstore", "internal/pgserver", "internal/pgtest"}},
 		{folder: "internal/mariadbtest"},
 		{folder: "internal/redistest"},
+		{folder: "internal/providertest"},
 
 		// What breaks a server on purpose (build tag "faults"), and what holds
 		// the house and its documents together.
@@ -97,6 +101,8 @@ func concrete() map[string][]string {
 		"rotators/redis":    wiring,
 		"rotators/generic":  wiring,
 		"rotators/custom":   wiring,
+		// Recipes are kept with what else is registered, and read before that.
+		"rotators/httptoken": {"internal/node", "rotators/custom", "cmd/lockstep"},
 	}
 }
 

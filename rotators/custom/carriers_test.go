@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"lockstep"
+	"lockstep/internal/egress"
 	"lockstep/rotators"
 )
 
@@ -68,7 +69,7 @@ func TestWebhookIsSignedAndCarriesTheCredentials(t *testing.T) {
 		raw, _ = io.ReadAll(r.Body)
 	}))
 	defer server.Close()
-	w := webhookAt(t, server.URL+"/hook?x=1", server.Certificate().Raw, AllowLoopback)
+	w := webhookAt(t, server.URL+"/hook?x=1", server.Certificate().Raw, egress.AllowLoopback)
 	if err := w.Invoke(t.Context(), call()); err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +128,7 @@ func TestWebhookFaults(t *testing.T) {
 		{"/hang", "unknown", "did not answer within"},
 	} {
 		t.Run(row.path, func(t *testing.T) {
-			w := webhookAt(t, server.URL+row.path, server.Certificate().Raw, AllowLoopback)
+			w := webhookAt(t, server.URL+row.path, server.Certificate().Raw, egress.AllowLoopback)
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			if row.path == "/hang" {
@@ -144,10 +145,10 @@ func TestWebhookFaults(t *testing.T) {
 	t.Run("nobody listens", func(t *testing.T) {
 		closed := httptest.NewServer(nil)
 		closed.Close()
-		check(t, webhookAt(t, closed.URL, nil, AllowLoopback).Invoke(t.Context(), call()), "not-applied", "connection refused")
+		check(t, webhookAt(t, closed.URL, nil, egress.AllowLoopback).Invoke(t.Context(), call()), "not-applied", "connection refused")
 	})
 	t.Run("unknown certificate", func(t *testing.T) {
-		check(t, webhookAt(t, server.URL+"/ok", nil, AllowLoopback).Invoke(t.Context(), call()), "not-applied", "certificate")
+		check(t, webhookAt(t, server.URL+"/ok", nil, egress.AllowLoopback).Invoke(t.Context(), call()), "not-applied", "certificate")
 	})
 }
 
@@ -164,36 +165,12 @@ func check(t *testing.T, err error, want, says string) {
 	}
 }
 
-func TestAddresses(t *testing.T) {
-	for _, row := range []struct{ address, kind string }{
-		{"93.184.216.34:443", public}, {"[2606:2800:220:1::1]:443", public},
-		{"127.0.0.1:1", AllowLoopback}, {"127.9.9.9:1", AllowLoopback}, {"[::1]:1", AllowLoopback}, {"[::ffff:127.0.0.1]:1", AllowLoopback},
-		{"[64:ff9b::7f00:1]:1", AllowLoopback}, {"[2002:7f00:1::]:1", AllowLoopback},
-		{"10.1.2.3:1", AllowPrivate}, {"192.168.1.1:1", AllowPrivate}, {"172.16.0.1:1", AllowPrivate}, {"100.64.0.1:1", AllowPrivate}, {"[fd12::1]:1", AllowPrivate},
-		{"169.254.169.254:80", never}, {"[fe80::1%eth0]:80", never}, {"[::ffff:169.254.169.254]:80", never}, {"[64:ff9b::a9fe:a9fe]:80", never},
-		{"[fd00:ec2::254]:80", never}, {"100.100.100.200:80", never}, {"0.0.0.0:80", never}, {"[::]:80", never}, {"224.0.0.1:80", never}, {"255.255.255.255:80", never},
-	} {
-		for _, allowed := range [][]string{nil, {AllowLoopback}, {AllowPrivate}, {AllowLoopback, AllowPrivate}} {
-			want := row.kind == public
-			for _, a := range allowed {
-				want = want || a == row.kind
-			}
-			if err := (reach{allowed: allowed}).control("tcp", row.address, nil); (err == nil) != want {
-				t.Errorf("%s with %v: %v", row.address, allowed, err)
-			}
-		}
-		if err := (reach{allowed: []string{AllowLoopback, AllowPrivate}, onlyLoopback: true}).control("tcp", row.address, nil); (err == nil) != (row.kind == AllowLoopback) {
-			t.Errorf("%s in clear: %v", row.address, err)
-		}
-	}
-}
-
 func FuzzURL(f *testing.F) {
 	f.Add("https://example.com/x")
 	f.Add("http://[::1]:80")
 	f.Fuzz(func(t *testing.T, text string) {
 		u, r, err := checkURL(text, nil)
-		if err == nil && (u.User != nil || (u.Scheme != "https" && !r.onlyLoopback)) {
+		if err == nil && (u.User != nil || (u.Scheme != "https" && !r.OnlyLoopback)) {
 			t.Fatalf("%q was taken", text)
 		}
 	})

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"lockstep"
+	"lockstep/internal/egress"
 	"lockstep/keys"
 	"lockstep/rotators"
 	"lockstep/store"
@@ -155,10 +156,8 @@ func (g *Registrations) check(r *store.Rotator) error {
 }
 
 func checkWebhook(r *store.Rotator) error {
-	for _, a := range r.Addresses {
-		if a != AllowLoopback && a != AllowPrivate {
-			return lockstep.Refuse(lockstep.ErrInvalid, "%q is no kind of address: there are loopback and private.", a)
-		}
+	if err := egress.CheckKinds(r.Addresses); err != nil {
+		return err
 	}
 	if len(r.Target) > maxURL {
 		return lockstep.Refuse(lockstep.ErrInvalid, "A webhook's URL has at most %d bytes.", maxURL)
@@ -167,7 +166,7 @@ func checkWebhook(r *store.Rotator) error {
 	if err != nil {
 		return err
 	}
-	if u.Scheme == "http" && !slices.Contains(r.Addresses, AllowLoopback) {
+	if u.Scheme == "http" && !slices.Contains(r.Addresses, egress.AllowLoopback) {
 		return lockstep.Refuse(lockstep.ErrInvalid,
 			"A webhook in plain http is for loopback alone, since credentials go there: use https://, or allow loopback (--allow-loopback).")
 	}

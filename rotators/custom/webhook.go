@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"lockstep"
+	"lockstep/internal/egress"
 	"lockstep/rotators"
 )
 
@@ -33,19 +34,19 @@ const keyPrefix = "whsec_"
 type webhook struct {
 	url     *url.URL
 	roots   *x509.CertPool
-	reach   reach
+	reach   egress.Reach
 	key     []byte
 	timeout time.Duration
 	now     func() time.Time
 }
 
 // checkURL reads the URL of a webhook. Errors: Refusals of kind ErrInvalid.
-func checkURL(text string, allowed []string) (*url.URL, reach, error) {
+func checkURL(text string, allowed []string) (*url.URL, egress.Reach, error) {
 	u, err := url.Parse(text)
 	if err != nil || u.Hostname() == "" || u.Opaque != "" {
-		return nil, reach{}, lockstep.Refuse(lockstep.ErrInvalid, "The webhook's URL can't be read; use https://HOST/PATH.")
+		return nil, egress.Reach{}, lockstep.Refuse(lockstep.ErrInvalid, "The webhook's URL can't be read; use https://HOST/PATH.")
 	}
-	r := reach{allowed: allowed, onlyLoopback: u.Scheme == "http"}
+	r := egress.Reach{Allowed: allowed, OnlyLoopback: u.Scheme == "http"}
 	switch {
 	case u.Scheme != "https" && u.Scheme != "http":
 		return nil, r, lockstep.Refuse(lockstep.ErrInvalid, "A webhook's URL begins with https://; the credentials of each call go there.")
@@ -54,7 +55,7 @@ func checkURL(text string, allowed []string) (*url.URL, reach, error) {
 	}
 	addr, err := netip.ParseAddr(u.Hostname())
 	if err == nil {
-		if err := r.check(addr); err != nil {
+		if err := r.Check(addr); err != nil {
 			return nil, r, lockstep.Refuse(lockstep.ErrInvalid, "The webhook can't be called: %s. Loopback and private addresses have to be allowed (--allow-loopback, --allow-private).", err)
 		}
 	}
@@ -113,14 +114,7 @@ func (w *webhook) sign(h http.Header, id string, body []byte) {
 // client is made for one call: no connection outlives it, no proxy of the
 // environment and no redirect leads it elsewhere.
 func (w *webhook) client() *http.Client {
-	dialer := &net.Dialer{Timeout: w.timeout, Control: w.reach.control}
-	return &http.Client{
-		Transport: &http.Transport{
-			DialContext: dialer.DialContext, DisableKeepAlives: true, MaxResponseHeaderBytes: maxAnswer,
-			TLSClientConfig: &tls.Config{RootCAs: w.roots, MinVersion: tls.VersionTLS12},
-		},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
+	return egress.ClientOf(w.reach.Transport(w.roots, w.timeout))
 }
 
 // unanswered reads the error of a call without a whole answer. The URL stays
@@ -133,7 +127,7 @@ func (w *webhook) unanswered(ctx context.Context, err error) error {
 	var op *net.OpError
 	var cert *tls.CertificateVerificationError
 	switch {
-	case errors.Is(err, errAddress):
+	case errors.Is(err, egress.ErrAddress):
 		return forbidden(fmt.Errorf("call the webhook: %w", err), "register it with --allow-loopback or --allow-private if it is meant to be there")
 	case errors.As(err, &cert):
 		return notReached(fmt.Errorf("call the webhook: %w", err))

@@ -6,8 +6,10 @@ package jsonvalue
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -152,18 +154,75 @@ func (o *Object) With(name, text string) (lockstep.Value, error) {
 	if !ok {
 		return lockstep.Value{}, invalid("the secret value lacks the field %q", name)
 	}
+	return o.value(slices.Concat(o.text[:at.from], quote(text), o.text[at.to:]))
+}
+
+// Field is one field to be written: its name and its JSON text.
+type Field struct {
+	Name string
+	JSON []byte
+}
+
+// TextField is a Field that is a string.
+func TextField(name, text string) Field { return Field{Name: name, JSON: quote(text)} }
+
+// Names lists the fields that are there, in order.
+func (o *Object) Names() []string {
+	return slices.SortedFunc(maps.Keys(o.fields), func(a, b string) int { return cmp.Compare(o.fields[a].from, o.fields[b].from) })
+}
+
+// JSON is a field's JSON text; "null" for one that is not there. The caller does
+// not change it.
+func (o *Object) JSON(name string) []byte { return o.raw(name) }
+
+// WithAll is the value with other contents in the given fields; those that are
+// not there yet come last, in the order given. Everything else keeps its bytes and
+// its place. Errors: ErrInvalid if a field is no JSON, or the new value is longer
+// than lockstep.MaxValueBytes.
+func (o *Object) WithAll(fields ...Field) (lockstep.Value, error) {
+	written := make(map[string][]byte, len(fields))
+	var added []byte
+	for _, f := range fields {
+		if !json.Valid(f.JSON) {
+			return lockstep.Value{}, invalid("the field %q would be no JSON", f.Name)
+		}
+		if _, there := o.fields[f.Name]; !there && written[f.Name] == nil {
+			added = slices.Concat(added, []byte(","), quote(f.Name), []byte(":"), f.JSON)
+		}
+		written[f.Name] = f.JSON
+	}
+	var out []byte
+	at := 0
+	for _, name := range o.Names() {
+		if text, ok := written[name]; ok {
+			out = slices.Concat(out, o.text[at:o.fields[name].from], text)
+			at = o.fields[name].to
+		}
+	}
+	end := bytes.LastIndexByte(o.text, '}')
+	out = append(out, o.text[at:end]...)
+	if len(o.fields) == 0 {
+		added = bytes.TrimPrefix(added, []byte(","))
+	}
+	return o.value(slices.Concat(out, added, o.text[end:]))
+}
+
+// value is a new text as a Value of the same kind.
+func (o *Object) value(text []byte) (lockstep.Value, error) {
+	if len(text) > lockstep.MaxValueBytes {
+		return lockstep.Value{}, invalid("the new value would have %d bytes, more than %d", len(text), lockstep.MaxValueBytes)
+	}
+	if o.binary {
+		return lockstep.BinaryValue(text), nil
+	}
+	return lockstep.StringValue(string(text)), nil
+}
+
+// quote is a text as JSON writes it.
+func quote(text string) []byte {
 	var quoted bytes.Buffer
 	enc := json.NewEncoder(&quoted)
 	enc.SetEscapeHTML(false)
-	if err := enc.Encode(text); err != nil {
-		return lockstep.Value{}, fmt.Errorf("write field %q: %w", name, err)
-	}
-	out := slices.Concat(o.text[:at.from], bytes.TrimSpace(quoted.Bytes()), o.text[at.to:])
-	if len(out) > lockstep.MaxValueBytes {
-		return lockstep.Value{}, invalid("the new value would have %d bytes, more than %d", len(out), lockstep.MaxValueBytes)
-	}
-	if o.binary {
-		return lockstep.BinaryValue(out), nil
-	}
-	return lockstep.StringValue(string(out)), nil
+	_ = enc.Encode(text) // a string and a buffer: neither fails
+	return bytes.TrimSpace(quoted.Bytes())
 }

@@ -8,6 +8,7 @@ import (
 
 	"lockstep"
 	"lockstep/auth/policy"
+	"lockstep/internal/yamltree"
 	"lockstep/password"
 )
 
@@ -57,7 +58,7 @@ func (s *Secret) check(m *ast.MappingNode) (string, error) {
 		}
 	}
 	if given != 1 {
-		return "", fail(valueOf(m, "valueFrom"), "valueFrom needs exactly one of file, env and generate")
+		return "", yamltree.Fail(yamltree.ValueOf(m, "valueFrom"), "valueFrom needs exactly one of file, env and generate")
 	}
 	return s.Name, nil
 }
@@ -113,7 +114,7 @@ func (r *Rotation) checkPasswords(m *ast.MappingNode) error {
 		return nil
 	}
 	if _, err := password.ForRotation().With(r.Passwords.Policy()); err != nil {
-		return fail(valueOf(m, "passwords"), "%s", err)
+		return yamltree.Fail(yamltree.ValueOf(m, "passwords"), "%s", err)
 	}
 	return nil
 }
@@ -139,8 +140,8 @@ func duration(m *ast.MappingNode, outer, inner, text string) (string, error) {
 	}
 	d, err := time.ParseDuration(text)
 	if err != nil || d < 0 {
-		within, _ := valueOf(m, outer).(*ast.MappingNode) // decode has seen that it is one
-		return "", fail(valueOf(within, inner), "%q is not a duration such as 90s or 1h30m", text)
+		within, _ := yamltree.ValueOf(m, outer).(*ast.MappingNode) // decode has seen that it is one
+		return "", yamltree.Fail(yamltree.ValueOf(within, inner), "%q is not a duration such as 90s or 1h30m", text)
 	}
 	if d == 0 {
 		return "", nil
@@ -184,7 +185,7 @@ func (r *Role) check(m *ast.MappingNode) (string, error) {
 	if err := required(m, "name", "trust"); err != nil {
 		return "", err
 	}
-	return r.Name, checkPolicy(valueOf(m, "trust"), r.Trust, policy.TrustPolicy)
+	return r.Name, checkPolicy(yamltree.ValueOf(m, "trust"), r.Trust, policy.TrustPolicy)
 }
 
 // Policy is a managed identity policy.
@@ -199,7 +200,7 @@ func (p *Policy) check(m *ast.MappingNode) (string, error) {
 	if err := required(m, "name", "document"); err != nil {
 		return "", err
 	}
-	return p.Name, checkPolicy(valueOf(m, "document"), p.Document, policy.IdentityPolicy)
+	return p.Name, checkPolicy(yamltree.ValueOf(m, "document"), p.Document, policy.IdentityPolicy)
 }
 
 // ResourcePolicy is the policy on a secret.
@@ -215,7 +216,7 @@ func (p *ResourcePolicy) check(m *ast.MappingNode) (string, error) {
 	if err := required(m, "secret", "document"); err != nil {
 		return "", err
 	}
-	return p.Secret, checkPolicy(valueOf(m, "document"), p.Document, policy.ResourcePolicy)
+	return p.Secret, checkPolicy(yamltree.ValueOf(m, "document"), p.Document, policy.ResourcePolicy)
 }
 
 // checkPolicy places what is wrong at the policy: its own line and column are
@@ -226,10 +227,10 @@ func checkPolicy(at ast.Node, document JSON, kind policy.Kind) error {
 	if errors.As(err, &syntax) {
 		said := *syntax
 		said.Line, said.Column = 0, 0
-		return fail(at, "%s", said.Error())
+		return yamltree.Fail(at, "%s", said.Error())
 	}
 	if err != nil {
-		return fail(at, "%v", err)
+		return yamltree.Fail(at, "%v", err)
 	}
 	return nil
 }
@@ -238,12 +239,12 @@ func checkPolicy(at ast.Node, document JSON, kind policy.Kind) error {
 // one.
 func required(m *ast.MappingNode, names ...string) error {
 	for _, name := range names {
-		v := valueOf(m, name)
+		v := yamltree.ValueOf(m, name)
 		if v == nil {
-			return fail(m, "the field %s is missing", name)
+			return yamltree.Fail(m, "the field %s is missing", name)
 		}
 		if s, ok := v.(*ast.StringNode); ok && s.Value == "" {
-			return fail(v, "the field %s is empty", name)
+			return yamltree.Fail(v, "the field %s is empty", name)
 		}
 	}
 	return nil

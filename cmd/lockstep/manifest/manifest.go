@@ -19,9 +19,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/parser"
+
+	"lockstep/internal/yamltree"
 )
 
 // Kind is what a document is about.
@@ -41,27 +41,11 @@ const (
 // order is that in which kinds are applied: what others name comes first.
 var order = []Kind{KindPolicy, KindGroup, KindRole, KindUser, KindSecret, KindResourcePolicy, KindRotation}
 
-// Place is where something stands.
-type Place struct {
-	File string
-	// Line and Column count from 1; 0: the whole file.
-	Line, Column int
-}
-
-func (p Place) String() string {
-	if p.Line == 0 {
-		return p.File
-	}
-	return fmt.Sprintf("%s:%d:%d", p.File, p.Line, p.Column)
-}
-
-// Error is something that is wrong with a file.
-type Error struct {
-	Place
-	Message string
-}
-
-func (e *Error) Error() string { return e.Place.String() + ": " + e.Message }
+// Place is where something stands, Error something that is wrong there.
+type (
+	Place = yamltree.Place
+	Error = yamltree.Error
+)
 
 // Document is one document of a file.
 type Document struct {
@@ -112,7 +96,7 @@ func readFile(f File) ([]Document, error) {
 		doc, err := readChunk(c.text.String())
 		switch {
 		case err != nil:
-			errs = append(errs, located(f.Name, c.line, err))
+			errs = append(errs, yamltree.Located(f.Name, c.line, err))
 		case doc != nil:
 			doc.File = f.Name
 			doc.Line += c.line
@@ -149,36 +133,12 @@ func split(text string) []*chunk {
 
 // readChunk reads one document; nil if there is nothing but comments.
 func readChunk(text string) (*Document, error) {
-	parsed, err := parser.ParseBytes([]byte(text), 0)
-	if err != nil {
+	body, err := yamltree.Parse(text)
+	if body == nil || err != nil {
 		return nil, err
 	}
-	for _, d := range parsed.Docs {
-		if d.Body == nil || d.Body.Type() == ast.NullType || d.Body.Type() == ast.CommentType || d.Body.Type() == ast.CommentGroupType {
-			continue
-		}
-		doc, err := readDocument(d.Body)
-		return &doc, err
-	}
-	return nil, nil
-}
-
-// located makes an *Error of what the YAML reader, or the decoder, found in
-// the document after so many lines.
-func located(file string, line int, err error) error {
-	out := &Error{Message: err.Error()}
-	var raw yaml.Error
-	if !errors.As(err, &out) && errors.As(err, &raw) {
-		out.Message = raw.GetMessage()
-		if tok := raw.GetToken(); tok != nil && tok.Position != nil {
-			out.Line, out.Column = tok.Position.Line, tok.Position.Column
-		}
-	}
-	out.File = file
-	if out.Line > 0 {
-		out.Line += line
-	}
-	return out
+	doc, err := readDocument(body)
+	return &doc, err
 }
 
 // repeated finds things that two documents are about.
@@ -192,7 +152,7 @@ func repeated(docs []Document) error {
 	for _, d := range docs {
 		key := thing{d.Kind, d.Name}
 		if first, twice := seen[key]; twice {
-			errs = append(errs, &Error{d.Place, fmt.Sprintf("%s %q stands at %s already", d.Kind, d.Name, first)})
+			errs = append(errs, &Error{Place: d.Place, Message: fmt.Sprintf("%s %q stands at %s already", d.Kind, d.Name, first)})
 			continue
 		}
 		seen[key] = d.Place
@@ -201,23 +161,23 @@ func repeated(docs []Document) error {
 }
 
 func readDocument(body ast.Node) (Document, error) {
-	doc := Document{Place: placeOf(body)}
-	m, err := mappingOf(body)
+	doc := Document{Place: yamltree.PlaceOf(body)}
+	m, err := yamltree.Mapping(body)
 	if err != nil {
 		return doc, err
 	}
-	kind := valueOf(m, "kind")
+	kind := yamltree.ValueOf(m, "kind")
 	if kind == nil {
-		return doc, fail(body, "the field kind is missing; it is one of %s", kinds())
+		return doc, yamltree.Fail(body, "the field kind is missing; it is one of %s", kinds())
 	}
-	text, err := textOf(kind)
+	text, err := yamltree.Text(kind)
 	if err != nil {
 		return doc, err
 	}
 	doc.Kind = Kind(text)
 	into, ok := doc.content()
 	if !ok {
-		return doc, fail(kind, "there is no kind %q; it is one of %s", text, kinds())
+		return doc, yamltree.Fail(kind, "there is no kind %q; it is one of %s", text, kinds())
 	}
 	if err := decode(m, into); err != nil {
 		return doc, err
