@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // perGroup is how many calls of a group a sample breaks.
@@ -103,6 +104,7 @@ func (s *scene) run(t *testing.T) {
 		what := fmt.Sprintf("%s at call %d (like %s)", s.disturbance.name, i+1, calls[i])
 		g.doing = what
 		g.command(t, fmt.Sprintf("arm %s %d", s.disturbance.mode, i+1))
+		begun := time.Now()
 		g.rotate(t)
 		if g.held(t, what) {
 			s.disturbance.act(t, g, s.random)
@@ -113,6 +115,7 @@ func (s *scene) run(t *testing.T) {
 		g.settled(t)
 		g.command(t, "stop")
 		g.goodEnd(t, what)
+		t.Logf("%s took %v", what, time.Since(begun))
 	}
 	g.told(t)
 }
