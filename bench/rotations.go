@@ -7,6 +7,8 @@ import (
 	"io"
 	"os"
 	"runtime/pprof"
+	"strconv"
+	"strings"
 	"text/tabwriter"
 	"time"
 )
@@ -14,7 +16,10 @@ import (
 // measureRotations interleaves the raw limit and the server, at each number of
 // workers.
 func measureRotations(ctx context.Context, b *bench, out io.Writer) error {
-	workers := []int{1, 8, 16}
+	workers, err := numbers(b.workers)
+	if err != nil {
+		return err
+	}
 	all := make(map[int]*compared)
 	for range b.rounds {
 		for _, w := range workers {
@@ -49,6 +54,19 @@ func measureRotations(ctx context.Context, b *bench, out io.Writer) error {
 			median(c.rawCPU), median(c.ourCPU), median(c.rawTarget), median(c.ourTarget))
 	}
 	return t.Flush()
+}
+
+// numbers reads a list with commas.
+func numbers(list string) ([]int, error) {
+	var out []int
+	for text := range strings.SplitSeq(list, ",") {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 || n > secretCount {
+			return nil, fmt.Errorf("%q is no number of workers up to %d", text, secretCount)
+		}
+		out = append(out, n)
+	}
+	return out, nil
 }
 
 // compared is what the rounds gave at one number of workers.

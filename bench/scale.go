@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"text/tabwriter"
@@ -24,16 +23,18 @@ const claimed = 100
 // measureScale measures what a server with many scheduled secrets costs that are
 // not due: its start, its memory, and the admission of a few that are.
 func measureScale(ctx context.Context, b *bench, out io.Writer) error {
-	fmt.Fprintf(out, "\nScheduled secrets in the store (SQLite; admission of %d that are due, rows and jobs written)\n", claimed)
+	fmt.Fprintf(out, "\nScheduled secrets in the store (admission of %d that are due, rows and jobs written)\n", claimed)
 	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "secrets\tfilled in\tstart to ready\theap MB\tresident MB\tadmission ms (median)\tlook for the next ms\t")
-	for _, n := range []int{1000, b.secrets} {
-		f, err := b.scale(ctx, n)
-		if err != nil {
-			return err
+	fmt.Fprintln(t, "store\tsecrets\tfilled in\tstart to ready\theap MB\tresident MB\tadmission ms (median)\tlook for the next ms\tload\t")
+	for _, kind := range stores {
+		for _, n := range []int{1000, b.secrets} {
+			f, err := b.scale(ctx, kind, n)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(t, "%s\t%d\t%v\t%v\t%.0f\t%.0f\t%.1f\t%.2f\t%s\t\n", kind, n, f.filled.Round(time.Millisecond), f.start.Round(time.Millisecond),
+				f.heap, f.resident, median(f.admission), median(f.next), loadAverage())
 		}
-		fmt.Fprintf(t, "%d\t%v\t%v\t%.0f\t%.0f\t%.1f\t%.2f\t\n", n, f.filled.Round(time.Millisecond), f.start.Round(time.Millisecond),
-			f.heap, f.resident, median(f.admission), median(f.next))
 	}
 	return t.Flush()
 }
@@ -45,59 +46,59 @@ type scaleFigures struct {
 	next           []float64
 }
 
-func (b *bench) scale(ctx context.Context, n int) (f scaleFigures, err error) {
-	own := *b
-	if own.dir, err = os.MkdirTemp("", "lockstep-bench-scale-"); err != nil {
+func (b *bench) scale(ctx context.Context, kind string, n int) (f scaleFigures, err error) {
+	p, err := b.at(ctx, kind, fmt.Sprintf("scale_%d", n))
+	if err != nil {
 		return f, err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(own.dir)) }() // #nosec G703 -- a file of the benchmark itself
-	dsn := "sqlite:" + filepath.Join(own.dir, "data", "lockstep.db")
-	if err := os.MkdirAll(filepath.Join(own.dir, "data"), 0o700); err != nil {
-		return f, err
-	}
+	defer func() { err = errors.Join(err, p.remove(context.WithoutCancel(ctx))) }()
 	begun := time.Now()
-	if err := fillScheduled(ctx, dsn, n); err != nil {
+	if err := p.fill(ctx, n); err != nil {
 		return f, err
 	}
 	f.filled = time.Since(begun)
 	begun = time.Now()
-	server, err := own.start(ctx, 16)
+	server, err := p.start(ctx, 16)
 	if err != nil {
 		return f, err
 	}
 	f.start = time.Since(begun)
 	f.heap, f.resident = memory()
 	server.Stop()
-	f.admission, f.next, err = admissions(ctx, dsn, own.rounds)
+	f.admission, f.next, err = admissions(ctx, p.dsn, b.rounds)
 	return f, err
 }
 
-func fillScheduled(ctx context.Context, dsn string, n int) error {
-	s, err := sqlstore.Open(ctx, sqlstore.Config{DSN: dsn})
+// fill makes n scheduled Secrets.
+func (p *place) fill(ctx context.Context, n int) error {
+	first, err := p.firstScheduled(ctx)
 	if err != nil {
 		return err
 	}
-	for i := 0; i < n && err == nil; i += seedBatch {
-		err = s.Update(ctx, func(tx store.Tx) error {
-			for j := i; j < min(i+seedBatch, n); j++ {
-				if err := tx.InsertSecret(scheduledSecret(j, tx.Now())); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-	}
-	return errors.Join(err, s.Close())
+	return cloneMany(ctx, p.dsn, first, n-1)
 }
 
-func scheduledSecret(i int, now time.Time) *lockstep.Secret {
-	name := fmt.Sprintf("team%d/app%d/db-%07d", i%50, i%1000, i)
+// firstScheduled makes the Secret that is copied and returns its name.
+func (p *place) firstScheduled(ctx context.Context) (string, error) {
+	s, err := sqlstore.Open(ctx, sqlstore.Config{DSN: p.dsn})
+	if err != nil {
+		return "", err
+	}
+	var name string
+	err = s.Update(ctx, func(tx store.Tx) error {
+		secret := scheduledSecret(tx.Now())
+		name = secret.Name
+		return tx.InsertSecret(secret)
+	})
+	return name, errors.Join(err, s.Close())
+}
+
+func scheduledSecret(now time.Time) *lockstep.Secret {
+	const name = "bulk/first"
 	return &lockstep.Secret{
 		Account: "000000000000", Region: region, Name: name, ARN: lockstep.ARN("arn:aws:secretsmanager:" + region + ":000000000000:secret:" + name),
-		Created: now, Changed: now, LastRotated: now,
-		Target:       lockstep.TargetKey(fmt.Sprintf("target-%d", i%1000)),
-		NextRotation: now.Add(24*time.Hour + time.Duration(i)*time.Second),
-		Rotation:     &lockstep.Rotation{Enabled: true, Rotator: "postgres", Schedule: lockstep.Schedule{Expression: "rate(30 days)", Anchor: now}},
+		Created: now, Changed: now, LastRotated: now, Target: "target-0", NextRotation: now.Add(24 * time.Hour),
+		Rotation: &lockstep.Rotation{Enabled: true, Rotator: "postgres", Schedule: lockstep.Schedule{Expression: "rate(30 days)", Anchor: now}},
 	}
 }
 

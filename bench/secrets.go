@@ -19,7 +19,7 @@ import (
 
 // secretCount is how many Secrets rotate: several for each worker, since one
 // Secret has one Run at a time.
-const secretCount = 64
+const secretCount = 256
 
 // value is a secret value in the form that the rotator reads.
 type value struct {

@@ -33,6 +33,8 @@ type bench struct {
 	commits   *commitLog
 	ready     bool // the secrets are there
 	profiles  int
+	// store is the server's; empty: SQLite in its data directory.
+	store string
 }
 
 // adminRole changes the passwords, on both sides.
@@ -69,7 +71,7 @@ func (b *bench) close(ctx context.Context) error {
 func (b *bench) start(ctx context.Context, workers int) (*node.Node, error) {
 	return node.Start(ctx, node.Config{
 		DataDir: filepath.Join(b.dir, "data"), Listen: "127.0.0.1:0", NATSListen: "127.0.0.1:0",
-		MinInterval: minInterval, Workers: workers, Version: "bench", Logger: b.commits.logger(),
+		MinInterval: minInterval, Workers: workers, Version: "bench", Logger: b.commits.logger(), Store: b.store,
 	})
 }
 

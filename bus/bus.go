@@ -40,9 +40,14 @@ type Bus struct {
 
 	mu      sync.Mutex
 	streams map[string]jetstream.Stream
+	// restarted is closed when the embedded server was restarted: what was
+	// published before and has no answer gets none.
+	restarted chan struct{}
 
-	closing sync.Once
-	closed  error
+	// watching is the goroutine that restarts it.
+	watching sync.WaitGroup
+	closing  sync.Once
+	closed   error
 }
 
 // Start brings the embedded server up or connects to the external one, makes
@@ -56,7 +61,7 @@ func Start(ctx context.Context, c Config) (*Bus, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start bus: %w", err)
 	}
-	b := &Bus{cfg: c, log: c.Logger, streams: make(map[string]jetstream.Stream)}
+	b := &Bus{cfg: c, log: c.Logger, streams: make(map[string]jetstream.Stream), restarted: make(chan struct{})}
 	b.life, b.end = context.WithCancel(context.WithoutCancel(ctx))
 	if err := b.start(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("start bus: %w", err), b.Close())
@@ -94,6 +99,7 @@ func (b *Bus) start(ctx context.Context) error {
 		if err := b.forgetDeliveries(ctx); err != nil {
 			return err
 		}
+		b.watching.Go(func() { b.keepWritable(b.server.log.trouble) })
 	}
 	b.replays, err = startReplays(b)
 	return err
@@ -161,14 +167,15 @@ func (b *Bus) ClientURL() string {
 	switch {
 	case b.server == nil:
 		return b.cfg.External.URL
-	case b.cfg.Listen == "" || b.server.srv.Addr() == nil:
+	case b.cfg.Listen == "" || b.server.clientAddress() == nil:
 		return ""
 	default:
-		return "tls://" + b.server.srv.Addr().String()
+		return "tls://" + b.server.clientAddress().String()
 	}
 }
 
-// Health returns nil if the connection is up and each stream answers.
+// Health returns nil if the connection is up, each stream answers, and those of
+// the embedded server can be written to.
 // Errors: ErrBusy (wrapped) with what is wrong.
 func (b *Bus) Health(ctx context.Context) error {
 	if !b.nc.IsConnected() {
@@ -180,6 +187,12 @@ func (b *Bus) Health(ctx context.Context) error {
 		if _, err := b.js.Stream(ctx, name); err != nil {
 			return fmt.Errorf("stream %s does not answer: %w: %w", name, err, lockstep.ErrBusy)
 		}
+	}
+	if b.server == nil {
+		return nil
+	}
+	if err := b.server.writeError(); err != nil {
+		return fmt.Errorf("streams take nothing: %w: %w", err, lockstep.ErrBusy)
 	}
 	return nil
 }
@@ -205,6 +218,7 @@ func (b *Bus) Close() error {
 
 func (b *Bus) shutDown() error {
 	b.end()
+	b.watching.Wait()
 	if b.callout != nil {
 		b.callout.stop()
 	}

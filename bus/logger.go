@@ -14,10 +14,12 @@ type serverLog struct {
 	log   *slog.Logger
 	once  sync.Once
 	fatal chan string
+	// trouble gets a word when the server has reported an error.
+	trouble chan struct{}
 }
 
 func newServerLog(l *slog.Logger) *serverLog {
-	return &serverLog{log: l.With("component", "nats"), fatal: make(chan string, 1)}
+	return &serverLog{log: l.With("component", "nats"), fatal: make(chan string, 1), trouble: make(chan struct{}, 1)}
 }
 
 // Noticef logs at Debug: the server's notices are of interest to those who
@@ -36,7 +38,13 @@ func (l *serverLog) Warnf(format string, v ...any) {
 }
 
 // Errorf logs at Error.
-func (l *serverLog) Errorf(format string, v ...any) { l.log.Error(fmt.Sprintf(format, v...)) }
+func (l *serverLog) Errorf(format string, v ...any) {
+	l.log.Error(fmt.Sprintf(format, v...))
+	select {
+	case l.trouble <- struct{}{}:
+	default: // it has one already
+	}
+}
 
 // Fatalf keeps the first message for the one who starts the server.
 func (l *serverLog) Fatalf(format string, v ...any) {

@@ -50,6 +50,9 @@ func (b *Bus) PublishEvents(ctx context.Context, ms []Message) []error {
 
 func (b *Bus) publish(ctx context.Context, stream string, ms []Message) []error {
 	errs := make([]error, len(ms))
+	b.mu.Lock()
+	restarted := b.restarted
+	b.mu.Unlock()
 	acks := make([]jetstream.PubAckFuture, len(ms))
 	for i, m := range ms {
 		if err := ctx.Err(); err != nil {
@@ -63,7 +66,7 @@ func (b *Bus) publish(ctx context.Context, stream string, ms []Message) []error 
 	gone := false
 	for i, ack := range acks {
 		if ack != nil {
-			errs[i] = awaitAck(ctx, ms[i].ID, ack)
+			errs[i] = awaitAck(ctx, ms[i].ID, ack, restarted)
 		}
 		gone = gone || errors.Is(errs[i], jetstream.ErrNoStreamResponse)
 	}
@@ -81,12 +84,14 @@ func (b *Bus) restoreStreams(ctx context.Context) {
 	}
 }
 
-func awaitAck(ctx context.Context, id string, ack jetstream.PubAckFuture) error {
+func awaitAck(ctx context.Context, id string, ack jetstream.PubAckFuture, restarted <-chan struct{}) error {
 	select {
 	case <-ack.Ok():
 		return nil
 	case err := <-ack.Err():
 		return publishError(id, err)
+	case <-restarted:
+		return fmt.Errorf("publish %s: %w", id, errRestarted)
 	case <-ctx.Done():
 		return fmt.Errorf("publish %s: %w", id, ctx.Err())
 	}

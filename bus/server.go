@@ -7,9 +7,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
-	"time"
+	"sync"
 
 	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nats-server/v2/server"
@@ -25,11 +26,18 @@ const (
 	calloutUser    = "callout"
 )
 
-// embedded is the NATS server inside this process.
+// embedded is the NATS server inside this process. It may be restarted: those
+// who are connected connect again, at the same address.
 type embedded struct {
-	srv  *server.Server
+	cfg  Config
+	log  *serverLog
 	lock *os.File
 	keys calloutKeys
+	// mu guards what a restart changes.
+	mu  sync.Mutex
+	srv *server.Server // nil before the first start
+	// address is where applications connect; nil if nobody listens.
+	address net.Addr
 	// secret is the password of both internal users; drawn at each start, and
 	// good on in-process connections only.
 	secret string
@@ -42,14 +50,14 @@ func startEmbedded(ctx context.Context, c Config) (*embedded, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &embedded{lock: lock}
-	if err := e.start(ctx, c); err != nil {
+	e := &embedded{cfg: c, log: newServerLog(c.Logger), lock: lock}
+	if err := errors.Join(e.drawSecrets(), e.start(ctx)); err != nil {
 		return nil, errors.Join(err, e.stop())
 	}
 	return e, nil
 }
 
-func (e *embedded) start(ctx context.Context, c Config) error {
+func (e *embedded) drawSecrets() error {
 	var err error
 	if e.keys, err = newCalloutKeys(); err != nil {
 		return err
@@ -59,20 +67,30 @@ func (e *embedded) start(ctx context.Context, c Config) error {
 		return fmt.Errorf("draw internal NATS password: %w", err)
 	}
 	e.secret = hex.EncodeToString(raw)
-	opts, err := e.options(c)
+	return nil
+}
+
+// start makes a server and waits until it serves.
+func (e *embedded) start(ctx context.Context) error {
+	opts, err := e.options(e.cfg)
 	if err != nil {
 		return err
 	}
-	e.srv, err = server.NewServer(opts)
+	srv, err := server.NewServer(opts)
 	if err != nil {
 		return fmt.Errorf("configure embedded NATS server: %w", err)
 	}
-	log := newServerLog(c.Logger)
-	e.srv.SetLoggerV2(log, false, false, false)
-	if err := e.await(ctx, log, c.ReadyWait); err != nil {
+	e.mu.Lock()
+	e.srv = srv
+	e.mu.Unlock()
+	srv.SetLoggerV2(e.log, false, false, false)
+	if err := e.await(ctx, srv); err != nil {
 		return err
 	}
-	acc, err := e.srv.LookupAccount(engineAccount)
+	e.mu.Lock()
+	e.address = srv.Addr()
+	e.mu.Unlock()
+	acc, err := srv.LookupAccount(engineAccount)
 	if err != nil {
 		return fmt.Errorf("look up engine account: %w", err)
 	}
@@ -83,14 +101,15 @@ func (e *embedded) start(ctx context.Context, c Config) error {
 }
 
 // await starts the server and waits until it is ready, fails, or is too slow.
-func (e *embedded) await(ctx context.Context, log *serverLog, wait time.Duration) error {
+func (e *embedded) await(ctx context.Context, srv *server.Server) error {
+	wait := e.cfg.ReadyWait
 	ready := make(chan bool, 1)
 	go func() {
-		e.srv.Start()
-		ready <- e.srv.ReadyForConnections(wait)
+		srv.Start()
+		ready <- srv.ReadyForConnections(wait)
 	}()
 	select {
-	case msg := <-log.fatal:
+	case msg := <-e.log.fatal:
 		return fmt.Errorf("start embedded NATS server: %s", msg)
 	case <-ctx.Done():
 		return fmt.Errorf("start embedded NATS server: %w", ctx.Err())
@@ -131,6 +150,9 @@ func (e *embedded) options(c Config) (*server.Options, error) {
 	}
 	var err error
 	o.Host, o.Port, err = listenAddress(c.Listen)
+	if had, ok := e.clientAddress().(*net.TCPAddr); ok {
+		o.Port = had.Port
+	}
 	o.TLSConfig = c.TLS.Clone()
 	o.TLSConfig.MinVersion = tls.VersionTLS13
 	return o, err
@@ -138,7 +160,7 @@ func (e *embedded) options(c Config) (*server.Options, error) {
 
 // dial opens an in-process connection as one of the internal users.
 func (e *embedded) dial(user string, opts ...nats.Option) (*nats.Conn, error) {
-	opts = append(opts, nats.InProcessServer(e.srv), nats.UserInfo(user, e.secret))
+	opts = append(opts, nats.InProcessServer(e), nats.UserInfo(user, e.secret))
 	nc, err := nats.Connect("", opts...)
 	if err != nil {
 		return nil, fmt.Errorf("connect to embedded NATS server: %w", err)
@@ -146,25 +168,61 @@ func (e *embedded) dial(user string, opts ...nats.Option) (*nats.Conn, error) {
 	return nc, nil
 }
 
+// InProcessConn is nats.InProcessConnProvider's: a connection to the server as it
+// is now.
+func (e *embedded) InProcessConn() (net.Conn, error) {
+	srv := e.server()
+	if srv == nil {
+		return nil, nats.ErrNoServers
+	}
+	return srv.InProcessConn()
+}
+
+// server is the present one; nil before the first start.
+func (e *embedded) server() *server.Server {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.srv
+}
+
+// clientAddress is where applications connect; nil if nobody listens.
+func (e *embedded) clientAddress() net.Addr {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.address
+}
+
+// restart replaces the server by one that reads its streams from the disk. The
+// directory stays ours.
+func (e *embedded) restart(ctx context.Context) error {
+	e.shutDown()
+	return e.start(ctx)
+}
+
+func (e *embedded) shutDown() {
+	if srv := e.server(); srv != nil {
+		srv.Shutdown()
+		srv.WaitForShutdown()
+	}
+}
+
 // stop shuts the server down, waits for it, and gives the directory up.
 func (e *embedded) stop() error {
-	if e.srv != nil {
-		e.srv.Shutdown()
-		e.srv.WaitForShutdown()
-	}
+	e.shutDown()
 	return e.lock.Close()
 }
 
 // disconnect closes the connections of one user and returns how many.
 func (e *embedded) disconnect(user string) (int, error) {
-	list, err := e.srv.Connz(&server.ConnzOptions{Username: true, User: user, Account: engineAccount, Limit: 1 << 20})
+	srv := e.server()
+	list, err := srv.Connz(&server.ConnzOptions{Username: true, User: user, Account: engineAccount, Limit: 1 << 20})
 	if err != nil {
 		return 0, fmt.Errorf("list connections: %w", err)
 	}
 	var errs []error
 	n := 0
 	for _, c := range list.Conns {
-		if err := e.srv.DisconnectClientByID(c.Cid); err != nil {
+		if err := srv.DisconnectClientByID(c.Cid); err != nil {
 			errs = append(errs, err)
 			continue
 		}

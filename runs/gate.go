@@ -33,10 +33,6 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
-// slack is what a start outside the admission's lock leaves free of a limit, for
-// others that start at the same moment.
-func slack(limit int) int { return min(limit/2, 64) }
-
 // gate decides in one transaction which Runs may be under way. What it read is
 // kept for the transaction's length.
 type gate struct {
@@ -62,9 +58,27 @@ func (g *gate) lock() (err error) {
 	if g.generation, err = g.tx.LockAdmission(); err != nil {
 		return fmt.Errorf("lock admission: %w", err)
 	}
+	g.forget()
+	return nil
+}
+
+// tryLock is lock without waiting for others: a caller that has a Secret locked
+// must not wait for one who has the admission and wants that Secret.
+func (g *gate) tryLock() (ok bool, err error) {
+	if g.generation != 0 {
+		return true, nil
+	}
+	if g.generation, ok, err = g.tx.TryLockAdmission(); err != nil {
+		return false, fmt.Errorf("lock admission: %w", err)
+	}
+	g.forget()
+	return ok, nil
+}
+
+// forget drops what was read before the lock.
+func (g *gate) forget() {
 	g.tally = nil
 	clear(g.held)
-	return nil
 }
 
 // tally counts the places that are taken.
@@ -111,16 +125,15 @@ func (t *tally) add(rotator string, target lockstep.TargetKey, n int) {
 	}
 }
 
-// full says which limit leaves no place, with so many to be left free; empty if
-// there is one.
-func (t *tally) full(p store.Place, free func(limit int) int) string {
+// full says which limit leaves no place; empty if there is one.
+func (t *tally) full(p store.Place) string {
 	l := t.limits
 	switch {
-	case t.total+free(l.Total) >= l.Total:
+	case t.total >= l.Total:
 		return fmt.Sprintf("%d runs are under way", t.total)
-	case p.Target != "" && t.target[p.Target]+free(l.PerTarget) >= l.PerTarget:
+	case p.Target != "" && t.target[p.Target] >= l.PerTarget:
 		return fmt.Sprintf("%d runs are at this target", t.target[p.Target])
-	case l.PerRotator > 0 && t.rotator[p.Rotator]+free(l.PerRotator) >= l.PerRotator:
+	case l.PerRotator > 0 && t.rotator[p.Rotator] >= l.PerRotator:
 		return fmt.Sprintf("%d runs of rotator %s are under way", t.rotator[p.Rotator], p.Rotator)
 	}
 	return ""
@@ -141,8 +154,6 @@ func (t *tally) fullList() store.FullList {
 	}
 	return out
 }
-
-func none(int) int { return 0 }
 
 // enter gives a Run a place, and with it a Job, or lets it wait. The caller
 // saves the Run.
@@ -169,9 +180,17 @@ func (g *gate) enter(b *ledger.Book, run *lockstep.Run) error {
 	return g.admit(b, run, w.Place)
 }
 
-// noPlace says why there is no place now; empty if there is one. Without the
-// admission's lock some are left free, and nobody overtakes those that wait.
+// noPlace says why there is no place now; empty if there is one, which nobody
+// else can take before this transaction ends. Nobody overtakes those that wait,
+// nor who is giving places away at this moment.
 func (g *gate) noPlace(p store.Place) (string, error) {
+	alone, err := g.tryLock()
+	if err != nil {
+		return "", err
+	}
+	if !alone {
+		return "others come first", nil
+	}
 	t, err := g.count()
 	if err != nil {
 		return "", err
@@ -179,11 +198,7 @@ func (g *gate) noPlace(p store.Place) (string, error) {
 	if g.queue || t.waiting {
 		return "others come first", nil
 	}
-	free := slack
-	if g.generation != 0 {
-		free = none
-	}
-	return t.full(p, free), nil
+	return t.full(p), nil
 }
 
 // admit gives a Run its place and publishes its Job.

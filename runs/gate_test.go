@@ -4,12 +4,15 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"lockstep"
+	"lockstep/internal/migratedtest"
 	"lockstep/runs"
 	"lockstep/store"
+	"lockstep/store/sqlstore"
 )
 
 // limited is the rig with limits, on the same store.
@@ -83,6 +86,68 @@ func TestTheGovernorsLimits(t *testing.T) {
 			r.sound(t)
 		})
 	}
+}
+
+// TestStartsByHandAtOnceExceedNoLimit: as many persons press the button at the
+// same moment as the store has connections.
+func TestStartsByHandAtOnceExceedNoLimit(t *testing.T) {
+	const limit, secrets = 2, 18
+	onBoth(t, func(t *testing.T, r *rig) {
+		r = r.limited(runs.Limits{Total: limit})
+		for i := range secrets {
+			r.rotating(t, fmt.Sprintf("s%d", i), "single")
+		}
+		var hands sync.WaitGroup
+		for i := range secrets {
+			own := token(t)
+			hands.Go(func() {
+				if _, err := r.Rotate(t.Context(), ref(fmt.Sprintf("s%d", i)), runs.RotateInput{Token: own}); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		hands.Wait()
+		if n := r.places(t); n > limit {
+			t.Errorf("%d runs are under way", n)
+		}
+		r.admit(t)
+		if n := r.places(t); n != limit {
+			t.Errorf("%d runs are under way after those that wait were let in", n)
+		}
+	})
+}
+
+// TestAStartByHandTakesNoPlaceBesideAnother: whoever gives places away at this
+// moment may be about to give the last one.
+func TestAStartByHandTakesNoPlaceBesideAnother(t *testing.T) {
+	r := newRig(t, sqlstore.Config{DSN: migratedtest.Postgres(t), Connections: 4}, nil).limited(runs.Limits{Total: 9})
+	r.rotating(t, "s", "single")
+	must(t, r.store.Update(t.Context(), func(tx store.Tx) error {
+		if _, err := tx.LockAdmission(); err != nil {
+			return err
+		}
+		run := r.run(t, r.rotate(t, "s").Run)
+		if n := r.places(t); n != 0 || !strings.Contains(run.Reason, "others come first") {
+			t.Errorf("%d runs are under way, reason %q", n, run.Reason)
+		}
+		return nil
+	}))
+	r.admit(t)
+	if n := r.places(t); n != 1 {
+		t.Errorf("%d runs are under way after the other has ended", n)
+	}
+}
+
+func (r *rig) places(t *testing.T) (n int) {
+	t.Helper()
+	r.view(t, func(tx store.ReadTx) error {
+		used, err := tx.Usage()
+		for _, u := range used {
+			n += u.Places
+		}
+		return err
+	})
+	return n
 }
 
 func runNamed(list []runs.History, name string) lockstep.RunID {

@@ -191,7 +191,7 @@ func lookLimit(limit int) int { return limit/shareOfLooks + 1 }
 func (t *tally) noLook(l store.Look) bool {
 	atTarget := l.Target != "" && t.looksByTarget[l.Target] >= lookLimit(t.limits.PerTarget)
 	ofRotator := t.limits.PerRotator > 0 && t.looksByRotator[l.Rotator] >= lookLimit(t.limits.PerRotator)
-	return atTarget || ofRotator || t.full(store.Place{Rotator: l.Rotator, Target: l.Target}, none) != ""
+	return atTarget || ofRotator || t.full(store.Place{Rotator: l.Rotator, Target: l.Target}) != ""
 }
 
 // fullOfLooks is what has no place left for a Look.

@@ -81,7 +81,7 @@ func (g *gate) fill(limit int) (int, error) {
 			break
 		}
 		for _, w := range list {
-			if t.full(w.Place, none) != "" {
+			if t.full(w.Place) != "" {
 				continue // its target was filled by one before it
 			}
 			if err := g.look(w, g.letGo); err != nil {

@@ -71,6 +71,9 @@ type AdmissionWriter interface {
 	// LockAdmission keeps every other caller of it waiting until the transaction
 	// ends, and returns the generation of Holds, which grows with each change.
 	LockAdmission() (generation int64, err error)
+	// TryLockAdmission is LockAdmission that does not wait; false if another
+	// transaction has the lock.
+	TryLockAdmission() (generation int64, ok bool, err error)
 	// SaveHold inserts or replaces a Hold and wakes the scheduler.
 	SaveHold(h *lockstep.Hold) error
 	// DeleteHold removes one and wakes the scheduler. ErrNotFound.

@@ -1,5 +1,5 @@
 // Package fault breaks a server on purpose, for the fault suite. It wraps the
-// three things that a Run touches (store, target, stream) so that call number
+// things that a Run touches (store, target, stream, function) so that call number
 // n fails, loses its answer, or ends the process by SIGKILL.
 //
 // It exists only in binaries built with the tag "faults". In all others the
@@ -15,6 +15,18 @@
 //	stop         ends it and answers with the calls that were seen, one a line
 //	clock D      steps the clock of an embedded store by D, as in -1h
 package fault
+
+import (
+	"context"
+
+	"lockstep"
+	"lockstep/rotators"
+)
+
+// Finder finds rotation functions.
+type Finder interface {
+	Function(ctx context.Context, account lockstep.AccountID, name string) (rotators.Function, error)
+}
 
 // The ways to break a call.
 const (

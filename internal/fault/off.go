@@ -32,5 +32,8 @@ func Store(s store.Store) store.Store { return s }
 // Rotator returns r.
 func Rotator(r rotators.Rotator) rotators.Rotator { return r }
 
+// Functions returns f.
+func Functions(f Finder) Finder { return f }
+
 // Publisher returns p.
 func Publisher(p events.Publisher) events.Publisher { return p }

@@ -310,6 +310,23 @@ func (f pairRotator) Retire(ctx context.Context, r *rotators.Request, old lockst
 	return target("retire", func() error { return f.retirer.Retire(ctx, guarded(r), old) })
 }
 
+type faultyFunctions struct{ Finder }
+
+// Functions wraps f.
+func Functions(f Finder) Finder { return faultyFunctions{f} }
+
+func (f faultyFunctions) Function(ctx context.Context, account lockstep.AccountID, name string) (rotators.Function, error) {
+	found, err := f.Finder.Function(ctx, account, name)
+	return faultyFunction{found}, err
+}
+
+type faultyFunction struct{ rotators.Function }
+
+// Invoke is rotators.Function's.
+func (f faultyFunction) Invoke(ctx context.Context, c rotators.Call) error {
+	return target(string(c.Event.Step), func() error { return f.Function.Invoke(ctx, c) })
+}
+
 // target gives an injected fault the form in which a rotator reports trouble:
 // a call that was not made is NotApplied, a lost answer is Unknown.
 func target(name string, do func() error) error {

@@ -240,9 +240,10 @@ func (s *Server) prepare(ctx context.Context) error {
 	if err := s.own(s.dir); err != nil {
 		return err
 	}
+	// A server that starts deletes the tables that others have in its tmpdir.
 	cmd := exec.CommandContext(ctx, install, "--no-defaults", "--datadir="+s.Data(), "--skip-test-db", // #nosec G204 -- the program that was found, with our own arguments
 		"--auth-root-authentication-method=normal", "--skip-name-resolve", "--innodb-log-file-size=4M",
-		"--innodb-flush-method=nosync", "--cross-bootstrap")
+		"--innodb-flush-method=nosync", "--cross-bootstrap", "--tmpdir="+s.dir)
 	cmd.Dir = s.dir
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: s.owner, Setpgid: true}
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -291,7 +292,7 @@ func (s *Server) startOnFreePort(ctx context.Context) error {
 
 func (s *Server) arguments() []string {
 	return slices.Concat([]string{
-		"--no-defaults", "--datadir=" + s.Data(), "--init-file=" + s.path("init.sql"),
+		"--no-defaults", "--datadir=" + s.Data(), "--tmpdir=" + s.dir, "--init-file=" + s.path("init.sql"),
 		"--socket=" + s.path("socket"), "--pid-file=" + s.path("pid"), "--port=" + strconv.Itoa(s.port),
 		"--bind-address=" + Host, "--skip-name-resolve", "--general-log-file=" + s.GeneralLog(),
 		"--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=16M", "--innodb-log-file-size=4M",

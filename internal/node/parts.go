@@ -159,7 +159,7 @@ func (n *Node) startWorkers(ctx context.Context) error {
 	}
 	n.pool, err = workers.New(workers.Config{
 		Queue: n.queue, Engine: n.runs, Vault: n.keeper, Rotators: n.registry,
-		Functions: n.custom, Callbacks: &callbacks{n.access.sessions, n.callback},
+		Functions: fault.Functions(n.custom), Callbacks: &callbacks{n.access.sessions, n.callback},
 		Workers: n.cfg.Workers, AckWait: n.cfg.Lease, Observer: n.workObserver(), Audit: n.steps(), Logger: n.log.With("part", "worker"),
 	})
 	if err != nil {

@@ -106,6 +106,15 @@ func (t *tx) LockAdmission() (int64, error) {
 	return n, place("lock the admission", err)
 }
 
+// TryLockAdmission implements store.AdmissionWriter.
+func (t *tx) TryLockAdmission() (int64, bool, error) {
+	n, err := one(t.session, value[int64], `SELECT generation FROM admission WHERE id = 1 @skip`)
+	if errors.Is(err, lockstep.ErrNotFound) {
+		return 0, false, nil
+	}
+	return n, err == nil, place("lock the admission", err)
+}
+
 // Usage implements store.AdmissionReader. Neither table holds more of such rows
 // than the governor's limit.
 func (t *tx) Usage() ([]store.Usage, error) {

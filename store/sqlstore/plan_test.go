@@ -306,6 +306,11 @@ func unexpected(errs []error) error {
 	return errors.Join(out...)
 }
 
+func tryLock(t *tx) error {
+	_, _, err := t.TryLockAdmission()
+	return err
+}
+
 // admission calls each method of the governor once.
 func admission(t *tx, s *lockstep.Secret) error {
 	p := store.Place{Run: "r", Secret: s.ID, Rotator: "x", Target: "y"}
@@ -314,7 +319,7 @@ func admission(t *tx, s *lockstep.Secret) error {
 	full := store.FullList{Rotators: []string{"a", "b"}, Targets: []lockstep.TargetKey{"c"}}
 	first := func(_ any, err error) error { return err }
 	return errors.Join(
-		t.SaveHold(h), first(t.Holds(owner)), t.DeleteHold(owner, "h"), first(t.LockAdmission()),
+		t.SaveHold(h), first(t.Holds(owner)), t.DeleteHold(owner, "h"), first(t.LockAdmission()), tryLock(t),
 		t.SaveWait(store.Wait{Place: p}), first(t.Waiting()), first(t.NextWait()), first(t.HeldWaits(2, 1)),
 		first(t.NextWaits(store.FullList{}, 1)), first(t.NextWaits(full, 1)), t.LeaveWait("r"),
 		t.TakePlace(p), first(t.Usage()), first(t.RestoresVerified()), first(t.HasPlace("r")), t.UseAdmin("r", s.ID), first(t.AdminUsed(s.ID)), t.LeavePlace("r"),

@@ -51,6 +51,13 @@ func admissionHolds(t *testing.T, f *fixture) {
 func generation(t *testing.T, f *fixture) (n int64) {
 	t.Helper()
 	f.update(t, func(tx store.Tx) (err error) { n, err = tx.LockAdmission(); return err })
+	f.update(t, func(tx store.Tx) error {
+		tried, ok, err := tx.TryLockAdmission()
+		if err == nil && (!ok || tried != n) {
+			t.Errorf("the lock that nobody has: %v, generation %d", ok, tried)
+		}
+		return err
+	})
 	return n
 }
 

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -39,6 +40,8 @@ type disturbance struct {
 	name string
 	// mode is how the call is held.
 	mode string
+	// atPostgres tells whether only a variant's PostgreSQL can be disturbed so.
+	atPostgres bool
 	// house is what has to be the group's own; nil: nothing.
 	house func(t *testing.T, store string) house
 	// act disturbs, lets the held call go on, and mends.
@@ -51,13 +54,18 @@ func disturbances() []*disturbance {
 		{name: "paused after", mode: fault.ModeHoldAfter, act: pause},
 		{name: "store away", mode: fault.ModeHold, house: ownStore, act: storeAway},
 		{name: "jetstream wiped", mode: fault.ModeHold, act: wipe},
-		{name: "target away", mode: fault.ModeHold, house: ownTarget, act: targetAway},
-		{name: "target frozen", mode: fault.ModeHold, house: ownTarget, act: targetFrozen},
-		{name: "target restarted", mode: fault.ModeHold, house: ownTarget, act: targetCrash},
+		{name: "target away", mode: fault.ModeHold, atPostgres: true, house: ownTarget, act: targetAway},
+		{name: "target frozen", mode: fault.ModeHold, atPostgres: true, house: ownTarget, act: targetFrozen},
+		{name: "target restarted", mode: fault.ModeHold, atPostgres: true, house: ownTarget, act: targetCrash},
 		{name: "disk full", mode: fault.ModeHold, house: smallDisk, act: fillDisk},
 		{name: "clock forward", mode: fault.ModeHold, house: steppedClock, act: stepForward},
 		{name: "clock back", mode: fault.ModeHold, house: steppedClock, act: stepBack},
 	}
+}
+
+// fits tells whether a variant can be disturbed so.
+func (d *disturbance) fits(v variant) bool {
+	return !d.atPostgres || strings.HasPrefix(v.rotator, "postgres")
 }
 
 func ownStore(t *testing.T, store string) house {

@@ -8,11 +8,16 @@
 // Besides the calls that fail, lose their answer, or end the process, a call
 // may be held, and meanwhile something is taken away from outside: the process
 // is paused beyond its lease, the store, NATS or the target is gone, the disk
-// is full, a clock is stepped. These take long and are not part of a run unless
-// it is asked for: -seed takes the sample of a seed, -full takes them all.
+// is full, a clock is stepped.
+//
+// A usual run breaks every call of the PostgreSQL rotators; of the other classes,
+// and of what is done while a call is held, it takes a sample, the same each time
+// unless -seed says another. -calls makes the sample larger, -nodes adds those
+// with two workers, and -full takes everything.
 package faults
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"os"
@@ -40,8 +45,14 @@ const parallel = "24"
 // but for work in memory.
 var full = flag.Bool("full", false, "every fault at every call")
 
-// seed draws a sample of what is done while a call is held.
-var seed = flag.Uint64("seed", 0, "also the sample of this seed (0: none)")
+// seed draws the samples.
+var seed = flag.Uint64("seed", 1, "which sample is drawn; with -full, the order")
+
+// perScene is how many calls of a sampled group are broken.
+var perScene = flag.Int("calls", 1, "how many calls are broken of each group that is sampled")
+
+// withNodes asks for the cases with several processes.
+var withNodes = flag.Bool("nodes", false, "also two workers on one store, and what happens to one of them")
 
 var stores = []string{"sqlite", "postgresql"}
 
@@ -56,10 +67,14 @@ func modes() []string {
 }
 
 func TestMain(m *testing.M) {
-	flag.Parse()
-	if *full && *seed == 0 {
-		*seed = uint64(time.Now().UnixNano())
+	if target := os.Getenv(functionTarget); target != "" {
+		if err := beFunction(context.Background(), target); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
 	}
+	flag.Parse()
 	if err := flag.Set("test.parallel", parallel); err != nil {
 		panic(err)
 	}
@@ -69,32 +84,30 @@ func TestMain(m *testing.M) {
 func TestEveryCallBroken(t *testing.T) {
 	var cases, kills atomic.Int64
 	t.Run("group", func(t *testing.T) {
-		for _, v := range variants {
-			for _, store := range stores {
-				for _, mode := range modes() {
-					t.Run(v.name+"/"+store+"/"+mode, func(t *testing.T) {
-						t.Parallel()
-						g := newGroup(t, v, store, house{})
-						calls := g.count(t)
-						t.Logf("one rotation makes %d calls: %s", len(calls), strings.Join(calls, " "))
-						for n := 1; n <= len(calls); n++ {
-							g.run(t, mode, n)
-							cases.Add(1)
-							done.add(mode)
-						}
-						kills.Add(g.kills)
-					})
+		for _, b := range breaks() {
+			t.Run(b.name, func(t *testing.T) {
+				t.Parallel()
+				g := newGroup(t, b.variant, b.store, house{})
+				calls := g.count(t)
+				t.Logf("one rotation makes %d calls: %s", len(calls), strings.Join(calls, " "))
+				for _, mode := range b.modes {
+					for _, n := range b.calls(len(calls)) {
+						g.run(t, mode, n)
+						cases.Add(1)
+						done.add(mode)
+					}
 				}
-			}
-		}
-		if *seed == 0 {
-			return
+				kills.Add(g.kills)
+			})
 		}
 		for _, s := range sample(disturbances()) {
 			t.Run(s.name()+"/"+s.disturbance.name, func(t *testing.T) {
 				t.Parallel()
 				s.run(t)
 			})
+		}
+		if !*withNodes && !*full {
+			return
 		}
 		t.Run("two workers", func(t *testing.T) {
 			t.Parallel()
@@ -115,15 +128,23 @@ func TestEveryCallBroken(t *testing.T) {
 type variant struct {
 	name    string
 	rotator string
-	// admin tells whether the secret names an admin's; without one, the role
+	// byAdmin tells whether the secret names an admin's; without one, the role
 	// changes its own password.
 	byAdmin bool
-	// retires tells whether the old account is shut soon after finish.
+	// retires tells whether the old credential is shut soon after finish.
 	retires bool
+	// sampled tells whether a usual run breaks a sample of its calls.
+	sampled bool
 }
 
 var variants = []variant{
 	{name: "postgres by an admin", rotator: "postgres", byAdmin: true},
 	{name: "postgres by itself", rotator: "postgres"},
 	{name: "postgres-alternating", rotator: "postgres-alternating", byAdmin: true, retires: true},
+	{name: "mariadb by an admin", rotator: "mariadb", byAdmin: true, sampled: true},
+	{name: "mariadb by itself", rotator: "mariadb", sampled: true},
+	{name: "mariadb-alternating", rotator: "mariadb-alternating", byAdmin: true, retires: true, sampled: true},
+	{name: "redis, two values", rotator: "redis", byAdmin: true, retires: true, sampled: true},
+	{name: "generic, no target", rotator: "generic", sampled: true},
+	{name: "a function of somebody's own", rotator: "own", sampled: true},
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager/types"
 	"github.com/jackc/pgx/v5"
 
 	"lockstep"
@@ -33,7 +34,9 @@ type group struct {
 	server  *servertest.Server
 	secrets *secretsmanager.Client
 	admin   *admin.Client
-	target  *pgtest.Server
+	site    site
+	// target is the site if that is PostgreSQL; else nil.
+	target *pgtest.Server
 	// store holds the server's database; nil if that is a file.
 	store    *pgtest.Server
 	storeDSN string
@@ -59,11 +62,11 @@ type house struct {
 
 func newGroup(t *testing.T, v variant, store string, h house) *group {
 	t.Helper()
-	g := &group{variant: v, target: h.target, control: control(filepath.Join(t.TempDir(), "faults.sock")), secret: "app/" + v.rotator}
-	if g.target == nil {
-		g.target = pgtest.Shared(t)
+	g := &group{variant: v, site: sites[v.rotator](t, h), control: control(filepath.Join(t.TempDir(), "faults.sock")), secret: "app/" + v.rotator}
+	if p, ok := g.site.(postgres); ok {
+		g.target = p.Server
 	}
-	args := []string{"--lease", lease, "--min-interval", "1s"}
+	args := []string{"--lease", lease, "--min-interval", "1s", "--allow-exec-rotators"}
 	if store == "postgresql" {
 		g.openStore(t, h)
 		args = append(args, "--store", g.storeDSN)
@@ -107,30 +110,32 @@ func (g *group) unobserve(ctx context.Context) {
 	}
 }
 
-// createSecrets makes the role at the target, the admin's secret and the
+// createSecrets makes the account at the target, the admin's secret and the
 // application's, and turns rotation on.
 func (g *group) createSecrets(t *testing.T) {
 	t.Helper()
-	db := g.target.Database(t)
-	g.role = "app_" + db
-	g.target.Must(t, fmt.Sprintf("CREATE ROLE %s LOGIN PASSWORD 'first-one'", g.role))
-	value := map[string]any{"engine": "postgres", "host": "127.0.0.1", "port": g.target.Port(), "dbname": db}
-	admin := with(value, "username", "postgres", "password", g.target.Password())
-	adminARN := g.create(t, "admin", admin)
-	app := with(value, "username", g.role, "password", "first-one")
+	v := g.site.prepare(t, g)
 	if g.byAdmin {
-		app["masterarn"] = adminARN
+		v.app["masterarn"] = g.create(t, "admin", v.admin)
 	}
-	g.create(t, g.secret, app)
+	g.create(t, g.secret, v.app)
+	if v.register != nil {
+		g.cli(t, append([]string{"rotator", "register"}, v.register...)...)
+	}
 	args := []string{"schedule", "set", g.secret, "--rotator", g.rotator, "--after-days", "30"}
 	if g.retires {
 		args = append(args, "--retire", "delay", "--retire-delay", "50ms")
 	}
-	if out, errOut, code := g.server.CLI(t.Context(), "", args...); code != 0 {
-		t.Fatalf("set schedule: %s%s", out, errOut)
-	}
+	g.cli(t, args...)
 	g.rotate(t)
 	g.settled(t)
+}
+
+func (g *group) cli(t *testing.T, args ...string) {
+	t.Helper()
+	if out, errOut, code := g.server.CLI(t.Context(), "", args...); code != 0 {
+		t.Fatalf("%v: %s%s", args, out, errOut)
+	}
 }
 
 func with(value map[string]any, pairs ...string) map[string]any {
@@ -208,7 +213,7 @@ func (g *group) count(t *testing.T) []string {
 			seen = calls
 		}
 	}
-	if len(seen) < 8 {
+	if len(seen) < 5 {
 		t.Fatalf("a rotation made only %d calls that can be broken: %v", len(seen), seen)
 	}
 	return seen
@@ -290,7 +295,7 @@ func (g *group) reached(t *testing.T, what string, there func(context.Context) b
 			t.Fatalf("%s: neither reached nor settled\n%s", what, g.history(t))
 		}
 		stages := g.tryStages(ctx, t)
-		if _, open := stages["AWSPENDING"]; stages == nil || open || !g.oneAccount(ctx, t) {
+		if _, open := stages["AWSPENDING"]; stages == nil || open || !g.oldShut(ctx, t) {
 			quiet = 0
 			continue
 		}
@@ -338,7 +343,7 @@ func (g *group) settles(ctx context.Context, t *testing.T) bool {
 	defer tick.Stop()
 	for {
 		stages := g.tryStages(ctx, t)
-		if _, open := stages["AWSPENDING"]; stages != nil && !open && g.oneAccount(ctx, t) {
+		if _, open := stages["AWSPENDING"]; stages != nil && !open && g.oldShut(ctx, t) {
 			return true
 		}
 		select {
@@ -349,12 +354,26 @@ func (g *group) settles(ctx context.Context, t *testing.T) bool {
 	}
 }
 
-// oneAccount tells whether the old account is shut, where it is to be.
+// oldShut tells whether the old credential is shut, where it is to be.
+func (g *group) oldShut(ctx context.Context, t *testing.T) bool {
+	t.Helper()
+	switch {
+	case !g.retires:
+		return true
+	case g.target != nil:
+		return g.oneAccount(ctx, t)
+	}
+	old, err := g.secrets.GetSecretValue(ctx, &secretsmanager.GetSecretValueInput{SecretId: &g.secret, VersionStage: aws.String("AWSPREVIOUS")})
+	if err != nil {
+		var none *types.ResourceNotFoundException
+		return errors.As(err, &none)
+	}
+	return g.site.login(ctx, *old.SecretString) != nil
+}
+
+// oneAccount is oldShut at PostgreSQL, where roles can be looked at.
 func (g *group) oneAccount(ctx context.Context, t *testing.T) bool {
 	t.Helper()
-	if !g.retires {
-		return true
-	}
 	var open int
 	conn, err := g.observe(ctx)
 	if err != nil {
@@ -407,22 +426,9 @@ func (g *group) healthy(t *testing.T, what string) {
 	if err != nil {
 		t.Fatalf("%s: %v", what, err)
 	}
-	if err := g.login(t, *value.SecretString); err != nil {
+	if err := g.site.login(t.Context(), *value.SecretString); err != nil {
 		t.Fatalf("%s: the application's credential is dead: %v\n%s", what, err, g.history(t))
 	}
-}
-
-func (g *group) login(t *testing.T, value string) error {
-	t.Helper()
-	var v struct{ Username, Password, DBName string }
-	if err := json.Unmarshal([]byte(value), &v); err != nil {
-		return errors.New("the value is no JSON")
-	}
-	conn, err := pgx.Connect(t.Context(), g.target.DSN(v.Username, v.Password, v.DBName))
-	if err != nil {
-		return err
-	}
-	return conn.Close(t.Context())
 }
 
 // told asserts that a subscriber hears of every event of the secret, in order,

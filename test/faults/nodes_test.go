@@ -51,7 +51,8 @@ func newNodes(t *testing.T, v variant) *nodes {
 	t.Helper()
 	dir := t.TempDir()
 	n := &nodes{controls: []control{control(filepath.Join(dir, "1.sock")), control(filepath.Join(dir, "2.sock"))}}
-	n.group = &group{variant: v, target: pgtest.Start(t), store: pgtest.Start(t), secret: "app/" + v.rotator}
+	target := pgtest.Start(t)
+	n.group = &group{variant: v, site: postgres{target}, target: target, store: pgtest.Start(t), secret: "app/" + v.rotator}
 	n.cluster = servertest.StartCluster(t, servertest.ClusterOptions{
 		Store: n.store.DatabaseDSN(t), APIs: 1, Schedulers: 2, Workers: 2, Tags: "faults",
 		Args:      []string{"--lease", lease, "--min-interval", "1s", "--workers", "2", "--drain-delay", "100ms"},
