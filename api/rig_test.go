@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -59,6 +60,9 @@ type rig struct {
 	runs   *runs.Service
 	log    *safeBuffer
 	audit  *memory
+	// sessions makes what the server takes, as if so long ago.
+	sessions *auth.Sessions
+	ago      *atomic.Int64
 	// skew is how far the raw requests' clock is off.
 	skew time.Duration
 }
@@ -124,7 +128,13 @@ func start(t *testing.T) *rig {
 	must(t, err)
 
 	policies := auth.NewPolicies(auth.PoliciesConfig{Store: st})
-	directory := auth.NewDirectory(auth.DirectoryConfig{Store: st, Sealer: ks, Policies: policies})
+	r := &rig{t: t, creds: creds, store: st, keys: ks, runs: rs, log: log, audit: &memory{}, ago: &atomic.Int64{}}
+	r.sessions, err = auth.NewSessions(auth.SessionsConfig{
+		Key: ks.Derive("sessions"), Policies: policies,
+		Now: func() time.Time { return time.Now().Add(-time.Duration(r.ago.Load())) },
+	})
+	must(t, err)
+	directory := auth.NewDirectory(auth.DirectoryConfig{Store: st, Sealer: ks, Policies: policies, Sessions: r.sessions})
 	identities, err := auth.NewIdentities(auth.IdentitiesConfig{Store: st, Sealer: ks, Changed: func([]string) {
 		policies.Forget()
 		directory.Forget()
@@ -150,9 +160,8 @@ func start(t *testing.T) *rig {
 	})
 	must(t, err)
 	logger := slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	recorded := &memory{}
 	handler, err := api.New(api.Config{
-		Verifier: verifier, Admin: admin, Log: logger, Audit: recorded,
+		Verifier: verifier, Admin: admin, Log: logger, Audit: r.audit,
 		Services: []api.AWSService{
 			{Prefix: secretsmanager.TargetPrefix, Scope: "secretsmanager", Service: secrets},
 			{Prefix: kmsapi.TargetPrefix, Scope: kmsapi.Scope, Service: masterKeys},
@@ -163,7 +172,7 @@ func start(t *testing.T) *rig {
 	server.Config = api.NewServer(handler, logger)
 	server.Start()
 	t.Cleanup(server.Close)
-	r := &rig{t: t, url: server.URL, creds: creds, store: st, keys: ks, runs: rs, log: log, audit: recorded}
+	r.url = server.URL
 	r.client = r.clientFor(region)
 	return r
 }

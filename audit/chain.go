@@ -13,10 +13,11 @@ import (
 
 // chain writes the entries of one node. It is used by one goroutine.
 type chain struct {
-	cfg    Config
-	dir    string
-	lock   *os.File
-	sealer *sealer
+	cfg     Config
+	dir     string
+	lock    *os.File
+	sealer  *sealer
+	journal journal
 
 	tail tail
 	// file is the one that grows, open as f up to size; f is nil if a new one is
@@ -51,15 +52,28 @@ func (c *chain) commit(bodies [][]byte) error {
 	return nil
 }
 
-// put writes at the end and syncs.
+// put writes at the end and makes it durable.
 func (c *chain) put(out []byte) error {
 	if _, err := c.f.WriteAt(out, c.size); err != nil {
 		return err
 	}
-	if err := unix.Fdatasync(int(c.f.Fd())); err != nil { // #nosec G115 -- a file descriptor fits
+	if err := c.journal.put(out, c.f); err != nil {
 		return err
 	}
 	c.size += int64(len(out))
+	return nil
+}
+
+// settle makes the file itself hold everything, so that the journal is not
+// needed for it.
+func (c *chain) settle() error {
+	if err := c.journal.settled(); err != nil {
+		return err
+	}
+	if err := toDisk(c.f); err != nil {
+		c.journal.lost = true
+		return err
+	}
 	return nil
 }
 
@@ -71,6 +85,9 @@ func (c *chain) turn() error {
 		return nil
 	}
 	if c.f != nil {
+		if err := c.settle(); err != nil {
+			return err
+		}
 		_ = c.f.Close() // all that counts was synced
 	}
 	c.f, c.file = nil, File{}
@@ -94,7 +111,7 @@ func (c *chain) intact(now time.Time) bool {
 	if !ok {
 		c.cfg.Logger.Error("the audit log was changed from outside while it was open", "file", c.file.Path)
 	}
-	return ok
+	return ok && c.journal.there()
 }
 
 // begin begins a file with its first entry. What a failed attempt left behind
@@ -118,13 +135,22 @@ func (c *chain) begin(now time.Time) (err error) {
 		return err
 	}
 	line, sum := c.sealer.appendLine(nil, c.tail.seq+1, c.tail.hash, body[1:])
-	c.f, c.size = f, 0
-	if err := c.put(line); err != nil {
+	if _, err := f.WriteAt(line, 0); err != nil {
+		return err
+	}
+	if err := toDisk(f); err != nil {
 		return err
 	}
 	if err := syncDir(c.dir); err != nil {
 		return err
 	}
+	// All before is durable in files that are closed.
+	if c.journal.f == nil || !c.journal.there() {
+		if err := c.journal.make(); err != nil {
+			return err
+		}
+	}
+	c.f, c.size = f, int64(len(line))
 	c.file, c.tail = file, tail{seq: c.tail.seq + 1, hash: sum}
 	return nil
 }
@@ -134,8 +160,14 @@ func (c *chain) begin(now time.Time) (err error) {
 // durable, a new one is begun: the entries that are missing then show.
 func (c *chain) reopen() error {
 	if c.f != nil {
-		_ = c.f.Close() // it failed already
+		_ = c.journal.settled() // lost is noted
+		_ = c.f.Close()         // it failed already
 		c.f = nil
+	}
+	// It may hold what failed, which must not come back: the next entries have
+	// the same numbers.
+	if err := c.journal.close(); err != nil {
+		return err
 	}
 	if c.file.Path == "" {
 		return nil
@@ -156,8 +188,14 @@ func (c *chain) reopen() error {
 	if err == nil {
 		err = f.Truncate(c.size)
 	}
+	if err == nil && c.journal.lost {
+		err = rewrite(f, c.size)
+	}
 	if err == nil {
 		err = f.Sync()
+	}
+	if err == nil {
+		err = c.journal.make()
 	}
 	if err != nil {
 		return errors.Join(err, f.Close())
@@ -166,11 +204,27 @@ func (c *chain) reopen() error {
 	return nil
 }
 
+// rewrite writes a file's content where it stands.
+func rewrite(f *os.File, size int64) error {
+	content := make([]byte, size)
+	if _, err := f.ReadAt(content, 0); err != nil {
+		return err
+	}
+	_, err := f.WriteAt(content, 0)
+	return err
+}
+
+// close closes the files. The journal is taken away if nothing needs it.
 func (c *chain) close() error {
 	var errs []error
 	if c.f != nil {
-		errs = append(errs, c.f.Close())
+		err := c.settle()
+		if err == nil {
+			err = c.journal.remove()
+		}
+		errs = append(errs, err, c.f.Close())
 	}
+	errs = append(errs, c.journal.close())
 	if c.lock != nil {
 		errs = append(errs, c.lock.Close())
 	}

@@ -22,7 +22,9 @@
 // off within it cannot be told from a server that did less.
 //
 // [Log.Append] returns when its record is durable. All that wait share one
-// write and one fsync. If the log cannot be written, every Append fails with
+// write and one sync. What is synced is a journal of fixed size beside the file,
+// since a file that grows can only be synced together with what others write; a
+// start writes to the file what a crash of the machine kept from it. If the log cannot be written, every Append fails with
 // lockstep.ErrBusy until it can be again, which the Log finds out by itself;
 // what had happened, but could not be written at that moment, is kept in
 // memory and written first.

@@ -123,10 +123,13 @@ func appendUntilFull(dir string) error {
 	if err := unix.Getrlimit(unix.RLIMIT_FSIZE, &was); err != nil {
 		return err
 	}
-	if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: 20_000, Max: was.Max}); err != nil {
+	// The journal has its room already, as long as the file has to be.
+	const limit = 1<<20 + 20_000
+	if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: limit, Max: was.Max}); err != nil {
 		return err
 	}
-	n := 0
+	n := 1200
+	err = l.Append(ctx, records(1, n)...)
 	for err == nil {
 		n++
 		err = l.Append(ctx, record(n))

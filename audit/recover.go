@@ -24,6 +24,7 @@ func openChain(ctx context.Context, cfg Config) (_ *chain, notes []Record, err e
 		return nil, nil, err
 	}
 	c := &chain{cfg: cfg, dir: dir, sealer: newSealer(cfg.Node, cfg.MACKey)}
+	c.journal.path = filepath.Join(dir, journalName)
 	if c.lock, err = lockChain(dir); errors.Is(err, unix.EWOULDBLOCK) {
 		return nil, nil, fmt.Errorf("another process writes %s: %w", dir, lockstep.ErrBusy)
 	}
@@ -88,6 +89,11 @@ func (c *chain) findEnd(signed uint64) (notes []Record, err error) {
 			return nil, err
 		}
 		s := c.scan(last, content)
+		note, err := c.restore(last, content, &s, signed)
+		if err != nil {
+			return nil, fmt.Errorf("restore %s from the journal: %w", filepath.Base(last.Path), err)
+		}
+		notes = append(notes, note...)
 		switch {
 		case len(content) == 0:
 			// The file was being begun. The one before has the end.
@@ -119,6 +125,46 @@ func (c *chain) findEnd(signed uint64) (notes []Record, err error) {
 	return notes, nil
 }
 
+// restore writes into a file what the journal holds and the file, which is
+// synced later, does not yet. What stands there instead is what a machine that
+// lost its power leaves, or is set aside; what is damaged in another way is left
+// as it is.
+func (c *chain) restore(file File, content []byte, s *scanned, signed uint64) ([]Record, error) {
+	if s.entries == 0 {
+		return nil, nil
+	}
+	lines, end, err := c.replay(s.last)
+	if err != nil || len(lines) == 0 {
+		return nil, err
+	}
+	var notes []Record
+	if !lossy(content[s.good:], lines) {
+		if s.damaged || end.seq < signed {
+			return nil, nil
+		}
+		note, err := c.setAside(file, content, s.good)
+		if err != nil {
+			return nil, err
+		}
+		notes = append(notes, note)
+	}
+	f, err := os.OpenFile(file.Path, os.O_RDWR, 0)
+	if err != nil {
+		return nil, err
+	}
+	_, err = f.WriteAt(lines, int64(s.good))
+	if err == nil {
+		err = f.Sync()
+	}
+	if err := errors.Join(err, f.Close()); err != nil {
+		return nil, err
+	}
+	note := c.note("RepairAuditLog", "records that the file did not have yet were written to it from the journal")
+	note.ErrorCode, note.Detail.First, note.Detail.Last = "", s.last.seq+1, end.seq
+	*s = scanned{entries: s.entries, good: s.good + len(lines), last: end, end: end}
+	return append(notes, note), nil
+}
+
 // resume opens the last file to go on in it.
 func (c *chain) resume(last File, s scanned) error {
 	f, err := os.OpenFile(last.Path, os.O_RDWR, 0)
@@ -126,8 +172,11 @@ func (c *chain) resume(last File, s scanned) error {
 		return err
 	}
 	c.f, c.file, c.size, c.tail = f, last, int64(s.good), s.end
-	// A crash may have come between a write and its fsync.
-	return f.Sync()
+	// A crash may have come between a write and its sync.
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	return c.journal.make()
 }
 
 // scanned is what a file holds.
@@ -135,6 +184,8 @@ type scanned struct {
 	entries int
 	// good is the length of the part at its beginning that is in order.
 	good int
+	// last is the last entry of the good part.
+	last tail
 	// end is the last entry that is authentic.
 	end tail
 	// torn: nothing after the good part is authentic. damaged: something is.
@@ -165,6 +216,7 @@ func (c *chain) scan(file File, content []byte) scanned {
 			s.entries++
 			s.good = next
 			s.end = tail{seq: e.seq, hash: e.hash}
+			s.last = s.end
 		case authentic && e.seq > s.end.seq:
 			s.damaged = true
 			s.bad = max(s.bad, s.end.seq+1)

@@ -144,6 +144,15 @@ func record(n int) audit.Record {
 	}
 }
 
+// records are n of them.
+func records(from, n int) []audit.Record {
+	out := make([]audit.Record, n)
+	for i := range out {
+		out[i] = record(from + i)
+	}
+	return out
+}
+
 func appendN(t testing.TB, l *audit.Log, from, n int) {
 	t.Helper()
 	for i := range n {

@@ -80,7 +80,7 @@ func (b *bench) auditRound(ctx context.Context, side *auditSide, numbers []int) 
 	}
 	defer server.Stop()
 	for _, n := range numbers {
-		got, took, err := b.reads(ctx, server, n)
+		got, took, err := b.profiledReads(ctx, server, n)
 		if err != nil {
 			return err
 		}

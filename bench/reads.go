@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -37,7 +38,7 @@ func measureReads(ctx context.Context, b *bench, out io.Writer) error {
 	rates, times := make(map[int][]float64), make(map[int][]float64)
 	for range b.rounds {
 		for _, n := range numbers {
-			got, took, err := b.reads(ctx, server, n)
+			got, took, err := b.profiledReads(ctx, server, n)
 			if err != nil {
 				return err
 			}
@@ -126,6 +127,16 @@ func (r *reader) once(ctx context.Context) error {
 	}
 	r.took = append(r.took, milliseconds(time.Since(start)))
 	return nil
+}
+
+// profiledReads is reads, with a profile if one was asked for.
+func (b *bench) profiledReads(ctx context.Context, server *node.Node, n int) (pace, []float64, error) {
+	stop, err := b.startProfile()
+	if err != nil {
+		return pace{}, nil, err
+	}
+	got, took, err := b.reads(ctx, server, n)
+	return got, took, errors.Join(err, stop())
 }
 
 // reads is how many reads a second n connections make, and how long each took

@@ -31,6 +31,18 @@ const (
 	walkFor    = 2000
 )
 
+// fewTerms is how many different terms may meet a condition for the search to go
+// along each of them: the index has the Secrets of one term in the order of
+// creation, so none has to be sorted, however many there are.
+const fewTerms = 8
+
+// lead is the condition that a search goes along: which one, and if they are few
+// its terms.
+type lead struct {
+	at    int
+	terms []string
+}
+
 // ListSecrets implements store.SecretReader. The text of the statement varies
 // only over the orders and the shape of the filters, so that each form is
 // prepared once.
@@ -48,14 +60,14 @@ func (t *tx) ListSecrets(q store.SecretQuery) ([]*lockstep.Secret, error) {
 	var list []*lockstep.Secret
 	switch {
 	case leads >= 0:
-		list, err = t.search(q, leads)
+		list, err = t.search(q, lead{at: leads})
 	case len(q.Terms) == 0 || q.NamePrefix != "":
 		list, err = t.walk(q, 0)
 	default:
 		// Broad conditions: if they turn out to meet nothing that comes early in
 		// the order, the search has it, though it has to sort many.
 		if list, err = t.walk(q, walkFor); err == nil && len(list) < q.Limit {
-			list, err = t.search(q, 0)
+			list, err = t.broadSearch(q)
 		}
 	}
 	return list, place("list secrets", err)
@@ -90,6 +102,41 @@ func (t *tx) countTerms(o store.Owner, ranges []store.TermRange) (int, error) {
 		total += n
 	}
 	return total, nil
+}
+
+// broadSearch goes along a condition of few terms if there is one.
+func (t *tx) broadSearch(q store.SecretQuery) ([]*lockstep.Secret, error) {
+	if q.Sort == store.SortCreated {
+		for i, ranges := range q.Terms {
+			terms, err := t.termsIn(q.Owner, ranges)
+			if err != nil {
+				return nil, err
+			}
+			if len(terms) <= fewTerms {
+				return t.search(q, lead{at: i, terms: terms})
+			}
+		}
+	}
+	return t.search(q, lead{})
+}
+
+// termsIn are the different terms in some ranges, up to one more than fewTerms.
+func (t *tx) termsIn(o store.Owner, ranges []store.TermRange) ([]string, error) {
+	var terms []string
+	for _, r := range ranges {
+		for from, than := r.From, ">="; len(terms) <= fewTerms; from, than = terms[len(terms)-1], ">" {
+			next, err := all(t.session, value[string], `SELECT term FROM secret_terms
+				WHERE owner = $1 AND term `+than+` $2 AND term < $3 ORDER BY term LIMIT 1`, ownerText(o), from, r.To)
+			if err != nil {
+				return nil, err
+			}
+			if len(next) == 0 {
+				break
+			}
+			terms = append(terms, next[0])
+		}
+	}
+	return terms, nil
 }
 
 // selection is the text of a statement as it grows, and its arguments.
@@ -167,10 +214,10 @@ func (t *tx) walk(q store.SecretQuery, most int) ([]*lockstep.Secret, error) {
 // the order asked for, and then the Secrets. Some of those may be marked for
 // deletion, and a number comes twice if two terms meet: it goes on until the
 // page is full.
-func (t *tx) search(q store.SecretQuery, leads int) ([]*lockstep.Secret, error) {
+func (t *tx) search(q store.SecretQuery, along lead) ([]*lockstep.Secret, error) {
 	var out []*lockstep.Secret
 	for {
-		ids, err := t.searchIDs(q, leads)
+		ids, err := t.searchIDs(q, along)
 		if err != nil {
 			return nil, err
 		}
@@ -201,7 +248,11 @@ func (t *tx) search(q store.SecretQuery, leads int) ([]*lockstep.Secret, error) 
 	}
 }
 
-func (t *tx) searchIDs(q store.SecretQuery, leads int) ([]lockstep.SecretID, error) {
+func (t *tx) searchIDs(q store.SecretQuery, along lead) ([]lockstep.SecretID, error) {
+	if len(along.terms) > 0 {
+		return t.mergeIDs(q, along)
+	}
+	leads := along.at
 	var s selection
 	s.where.WriteString(` WHERE t.owner = ` + s.arg(ownerText(q.Owner)) + ` AND ` + s.ranges("t.term", q.Terms[leads]))
 	from, column := ` FROM secret_terms t`, "t.created"
@@ -212,6 +263,24 @@ func (t *tx) searchIDs(q store.SecretQuery, leads int) ([]lockstep.SecretID, err
 	s.terms(q, "t.secret", leads)
 	return all(t.session, value[lockstep.SecretID], `SELECT t.secret`+from+s.where.String()+
 		fmt.Sprintf(` ORDER BY %[1]s %[2]s, t.secret %[2]s LIMIT %[3]s`, column, direction(q), s.arg(q.Limit)), s.args...)
+}
+
+// mergeIDs reads a page's numbers along each term, in the order of creation, and
+// merges them.
+func (t *tx) mergeIDs(q store.SecretQuery, along lead) ([]lockstep.SecretID, error) {
+	var s selection
+	order := fmt.Sprintf(` ORDER BY created %[1]s, secret %[1]s LIMIT %[2]s`, direction(q), s.arg(q.Limit))
+	owner := s.arg(ownerText(q.Owner))
+	parts := make([]string, len(along.terms))
+	for i, term := range along.terms {
+		s.where.Reset()
+		s.after(q, "t.created", "t.secret")
+		s.terms(q, "t.secret", along.at)
+		parts[i] = fmt.Sprintf(`SELECT * FROM (SELECT created, secret FROM secret_terms t WHERE t.owner = %s AND t.term = %s%s%s) AS part%d`,
+			owner, s.arg(term), s.where.String(), order, i)
+	}
+	return all(t.session, value[lockstep.SecretID],
+		`SELECT secret FROM (`+strings.Join(parts, ` UNION ALL `)+`) AS parts`+order, s.args...)
 }
 
 func sortKey(by store.SecretSort, s *lockstep.Secret) any {

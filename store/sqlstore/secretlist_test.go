@@ -50,18 +50,36 @@ func waysAgree(t *testing.T, own *tx) error {
 	with := func(kind store.TermKind, prefix string) []store.TermRange {
 		return []store.TermRange{store.TermsWith(kind, prefix)}
 	}
+	// Names have too many terms to go along each; all tag values are five, two of
+	// them of each Secret.
+	shapes := map[string][][]store.TermRange{
+		"one term each":  {with(store.TermTagValue, "v1"), with(store.TermTagValue, "l1")},
+		"several terms":  {with(store.TermName, "n"), with(store.TermTagValue, "")},
+		"too many terms": {with(store.TermName, "n"), with(store.TermName, "n1")},
+	}
+	for shape, terms := range shapes {
+		if err := waysOf(t, own, shape, store.SecretQuery{Owner: o, Limit: 4, Terms: terms}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// waysOf compares the ways of one query in each order, page by page.
+func waysOf(t *testing.T, own *tx, shape string, q store.SecretQuery) error {
+	t.Helper()
 	for _, sort := range []store.SecretSort{store.SortCreated, store.SortName, store.SortChanged, store.SortAccessed} {
 		for _, descending := range []bool{false, true} {
-			q := store.SecretQuery{Owner: o, Sort: sort, Descending: descending, Limit: 4,
-				Terms: [][]store.TermRange{with(store.TermTagValue, "v1"), with(store.TermTagValue, "l1")}}
+			q.Sort, q.Descending, q.After = sort, descending, nil
 			for range 3 { // pages
 				want, err := own.walk(q, 0)
 				if err != nil {
 					return err
 				}
 				for what, list := range map[string]func() ([]*lockstep.Secret, error){
-					"search by the first":   func() ([]*lockstep.Secret, error) { return own.search(q, 0) },
-					"search by the second":  func() ([]*lockstep.Secret, error) { return own.search(q, 1) },
+					"search by the first":   func() ([]*lockstep.Secret, error) { return own.search(q, lead{at: 0}) },
+					"search by the second":  func() ([]*lockstep.Secret, error) { return own.search(q, lead{at: 1}) },
+					"along their terms":     func() ([]*lockstep.Secret, error) { return own.broadSearch(q) },
 					"a walk that is long":   func() ([]*lockstep.Secret, error) { return own.walk(q, 100) },
 					"whichever is the best": func() ([]*lockstep.Secret, error) { return own.ListSecrets(q) },
 				} {
@@ -70,7 +88,7 @@ func waysAgree(t *testing.T, own *tx) error {
 						return err
 					}
 					if !slices.EqualFunc(got, want, func(a, b *lockstep.Secret) bool { return a.ID == b.ID }) {
-						t.Errorf("%s, by %q, descending %t: %d found, want %d", what, sort, descending, len(got), len(want))
+						t.Errorf("%s: %s, by %q, descending %t: %d found, want %d", shape, what, sort, descending, len(got), len(want))
 					}
 				}
 				if len(want) == 0 {
