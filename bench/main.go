@@ -8,6 +8,8 @@
 //   - The delay from the commit of a rotation to its event at the subscribers.
 //   - GetSecretValue over HTTPS with Signature Version 4.
 //   - The same with and without an audit log.
+//   - The same with the root key in a file and in an HSM (SoftHSM2); re-wrapping of
+//     data keys; verification of an audit log.
 //   - Start, memory and admission with a million scheduled secrets in the store.
 //   - Ten thousand secrets that are due in one second, alone (storm) and among a
 //     million others (crowd), with a rotator that has no target.
@@ -63,12 +65,12 @@ func parseOptions(args []string) (options, error) {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.IntVar(&o.rounds, "rounds", 5, "rounds of each measurement; the medians are printed")
 	flags.DurationVar(&o.window, "window", 2*time.Second, "how long each side of a round is measured")
-	flags.StringVar(&o.only, "only", "rotations,delay,reads,audit,lists,scale,storm,crowd,lateness", "what to measure")
+	flags.StringVar(&o.only, "only", "rotations,delay,reads,audit,keys,lists,scale,storm,crowd,lateness", "what to measure")
 	flags.BoolVar(&o.clear, "raw-clear", false, "let the raw limit send clear passwords, so that PostgreSQL computes the verifier")
 	flags.IntVar(&o.secrets, "secrets", 1_000_000, "scheduled secrets in the store, for scale")
 	flags.IntVar(&o.due, "due", 10_000, "secrets that are due in one second, for storm and crowd")
 	flags.StringVar(&o.workers, "workers", "1,8,16", "numbers of workers, for rotations")
-	flags.StringVar(&o.profile, "cpuprofile", "", "write CPU profiles of the rotations (not of the raw limit) and of the delays to `file`.1, .2, …")
+	flags.StringVar(&o.profile, "cpuprofile", "", "write CPU profiles of the rotations (not of the raw limit), delays and reads to `file`.1, .2, …")
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}
@@ -87,7 +89,7 @@ type section struct {
 func sections() []section {
 	return []section{
 		{"rotations", measureRotations}, {"delay", measureDelay}, {"reads", measureReads},
-		{"audit", measureAudit}, {"lists", measureLists}, {"scale", measureScale},
+		{"audit", measureAudit}, {"keys", measureKeys}, {"lists", measureLists}, {"scale", measureScale},
 		{"storm", measureStorm}, {"crowd", measureCrowd}, {"lateness", measureLateness},
 	}
 }

@@ -137,3 +137,13 @@ func (b *bench) schedule(ctx context.Context, api *secretsmanager.Client, n int,
 	}
 	return nil
 }
+
+// plainSecret makes one of the secrets without a rotation.
+func (b *bench) plainSecret(ctx context.Context, api *secretsmanager.Client, i int) error {
+	v, err := b.value(roleName(i), "password", "")
+	if err != nil {
+		return err
+	}
+	_, err = api.CreateSecret(ctx, &secretsmanager.CreateSecretInput{Name: aws.String(secretName(i)), SecretString: v})
+	return err
+}

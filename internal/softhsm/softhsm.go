@@ -3,6 +3,9 @@
 package softhsm
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -29,27 +32,39 @@ type Token struct {
 // New makes a token. It ends with the test.
 func New(t testing.TB) *Token {
 	t.Helper()
-	dir := t.TempDir()
-	k := &Token{Dir: filepath.Join(dir, "tokens"), PINFile: filepath.Join(dir, "pin"), module: module(t)}
-	conf := filepath.Join(dir, "softhsm2.conf")
-	k.Env = "SOFTHSM2_CONF=" + conf
-	if err := os.Mkdir(k.Dir, 0o700); err != nil {
+	k, err := Make(t.Context(), t.TempDir())
+	if err != nil {
 		t.Fatal(err)
+	}
+	return k
+}
+
+// Make makes a token in an empty directory, for a program that is no test.
+// Errors: SoftHSM2 is not installed, or does not make it.
+func Make(ctx context.Context, dir string) (*Token, error) {
+	module, err := module()
+	if err != nil {
+		return nil, err
+	}
+	conf := filepath.Join(dir, "softhsm2.conf")
+	k := &Token{Dir: filepath.Join(dir, "tokens"), PINFile: filepath.Join(dir, "pin"), Env: "SOFTHSM2_CONF=" + conf, module: module}
+	if err := os.Mkdir(k.Dir, 0o700); err != nil {
+		return nil, err
 	}
 	for path, text := range map[string]string{
 		conf:      "directories.tokendir = " + k.Dir + "\nobjectstore.backend = file\nlog.level = ERROR\n",
 		k.PINFile: PIN + "\n",
 	} {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
+			return nil, err
 		}
 	}
-	cmd := exec.CommandContext(t.Context(), "softhsm2-util", "--init-token", "--free", "--label", TokenLabel, "--so-pin", "0000-officer", "--pin", PIN) // #nosec G204 -- constants
+	cmd := exec.CommandContext(ctx, "softhsm2-util", "--init-token", "--free", "--label", TokenLabel, "--so-pin", "0000-officer", "--pin", PIN) // #nosec G204 -- constants
 	cmd.Env = append(os.Environ(), k.Env)
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("make token: %v: %s", err, out)
+		return nil, fmt.Errorf("make token: %w: %s", err, out)
 	}
-	return k
+	return k, nil
 }
 
 // Line names a root key on the token, as --root-key takes it.
@@ -73,13 +88,11 @@ func (k *Token) BringBack(t testing.TB) {
 	}
 }
 
-func module(t testing.TB) string {
-	t.Helper()
+func module() (string, error) {
 	for _, path := range []string{"/usr/lib/softhsm/libsofthsm2.so", "/usr/lib64/pkcs11/libsofthsm2.so", "/usr/local/lib/softhsm/libsofthsm2.so"} {
 		if _, err := os.Stat(path); err == nil {
-			return path
+			return path, nil
 		}
 	}
-	t.Fatal("SoftHSM2 is not installed; run deploy/install.sh")
-	return ""
+	return "", errors.New("SoftHSM2 is not installed; run deploy/install.sh")
 }
