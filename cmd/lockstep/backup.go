@@ -129,7 +129,9 @@ names those that were not, "lockstep freeze remove restored" ends the pause.`,
 			if err := node.Restore(cmd.Context(), r); err != nil {
 				return fmt.Errorf("restore: %w", err)
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "restored to %s; start it with: lockstep serve --data-dir %s --root-key …\n", dir, dir)
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "restored to %s; start it with: lockstep serve --data-dir %s --root-key …\n"+
+				"The audit log's files are not in a backup. Put a copy of them to %s first, or the records are reported as missing.\n",
+				dir, dir, filepath.Join(dir, "audit"))
 			return err
 		},
 	}

@@ -64,11 +64,7 @@ func (t *tx) ListSecrets(q store.SecretQuery) ([]*lockstep.Secret, error) {
 	case len(q.Terms) == 0 || q.NamePrefix != "":
 		list, err = t.walk(q, 0)
 	default:
-		// Broad conditions: if they turn out to meet nothing that comes early in
-		// the order, the search has it, though it has to sort many.
-		if list, err = t.walk(q, walkFor); err == nil && len(list) < q.Limit {
-			list, err = t.broadSearch(q)
-		}
+		list, err = t.broadSearch(q)
 	}
 	return list, place("list secrets", err)
 }
@@ -104,20 +100,27 @@ func (t *tx) countTerms(o store.Owner, ranges []store.TermRange) (int, error) {
 	return total, nil
 }
 
-// broadSearch goes along a condition of few terms if there is one.
+// broadSearch finds by conditions that many Secrets meet: along one of few terms
+// if there is one. Else, if they turn out to meet nothing that comes early in the
+// order, the search has it, though it has to sort many.
 func (t *tx) broadSearch(q store.SecretQuery) ([]*lockstep.Secret, error) {
-	if q.Sort == store.SortCreated {
-		for i, ranges := range q.Terms {
-			terms, err := t.termsIn(q.Owner, ranges)
-			if err != nil {
-				return nil, err
-			}
-			if len(terms) <= fewTerms {
-				return t.search(q, lead{at: i, terms: terms})
-			}
+	for i, ranges := range q.Terms {
+		if q.Sort != store.SortCreated {
+			break // the index knows no other order
+		}
+		terms, err := t.termsIn(q.Owner, ranges)
+		if err != nil {
+			return nil, err
+		}
+		if len(terms) <= fewTerms {
+			return t.search(q, lead{at: i, terms: terms})
 		}
 	}
-	return t.search(q, lead{})
+	list, err := t.walk(q, walkFor)
+	if err == nil && len(list) < q.Limit {
+		return t.search(q, lead{})
+	}
+	return list, err
 }
 
 // termsIn are the different terms in some ranges, up to one more than fewTerms.
