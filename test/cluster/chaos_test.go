@@ -165,11 +165,19 @@ func (c *chaos) kill(p *servertest.Process, away time.Duration) error {
 }
 
 // up starts a process again. It ends by itself if what it needs is away for too
-// long, and is started again, as systemd would.
+// long, or if a connection of somebody else's has its port at this moment; then it
+// is started again, as systemd would.
 func (c *chaos) up(p *servertest.Process) error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	return p.Restart(ctx)
+	for {
+		err := p.Restart(ctx)
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		p.Kill()
+		wait(time.Second)
+	}
 }
 
 func (c *chaos) pause(p *servertest.Process, away time.Duration) error {
