@@ -92,50 +92,6 @@ func TestNextRotationKeepsToTheGrid(t *testing.T) {
 	r.sound(t)
 }
 
-func TestALostRunHaltsTheScheduleUntilAWayOut(t *testing.T) {
-	r := onSQLite(t)
-	s := r.rotating(t, "db", "single", every("10s"))
-	r.clock.pass(10 * time.Second)
-	_, err := r.AdmitDue(t.Context(), 10)
-	must(t, err)
-	lose(t, r, s)
-	runsAfter := func() int {
-		r.clock.pass(10 * time.Second)
-		_, err := r.AdmitDue(t.Context(), 10)
-		must(t, err)
-		list, err := r.Runs(t.Context(), store.RunQuery{Owner: owner, Secret: s.ID})
-		must(t, err)
-		return len(list)
-	}
-	if n := runsAfter(); n != 1 {
-		t.Fatalf("%d runs while one is lost", n)
-	}
-	put(t, r, "db", credential{Host: "db", User: "db", Password: "by hand"}.value())
-	if n := runsAfter(); n != 2 {
-		t.Errorf("%d runs after a person put an AWSCURRENT", n)
-	}
-}
-
-// lose makes the open Run a lost one, as an issued value's would be.
-func lose(t *testing.T, r *rig, s *lockstep.Secret) {
-	t.Helper()
-	must(t, r.store.Update(t.Context(), func(tx store.Tx) error {
-		if _, err := tx.LockSecret(s.ID); err != nil {
-			return err
-		}
-		stages, err := tx.Stages(s.ID)
-		if err != nil {
-			return err
-		}
-		run, err := tx.OpenRun(s.ID)
-		if err != nil {
-			return err
-		}
-		run.State, run.Base, run.Finished = lockstep.RunLost, stages[lockstep.Current], tx.Now()
-		return tx.SaveRun(run, nil)
-	}))
-}
-
 func TestAnUnreadableScheduleStopsItsSecretAlone(t *testing.T) {
 	r := onSQLite(t)
 	bad, good := r.rotating(t, "bad", "single", every("10s")), r.rotating(t, "good", "single", every("10s"))

@@ -80,6 +80,8 @@ func newRig(t testing.TB, cfg sqlstore.Config, c *clock) *rig {
 	reg := &rotators.Registry{}
 	must(t, reg.Register("single", account{overlap: lockstep.OneValue}))
 	must(t, reg.Register("pair", account{overlap: lockstep.TwoAccounts}))
+	must(t, reg.Register("several", issuer{overlap: lockstep.TwoValues}))
+	must(t, reg.Register("one", issuer{overlap: lockstep.OneValue}))
 	kp := keeper.New(st, ks, reg)
 	r := &rig{store: st, keeper: kp, clock: c}
 	cfgRuns := runs.Config{Store: st, Vault: kp, Rotators: reg, MinInterval: time.Second, Lease: lease}

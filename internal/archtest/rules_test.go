@@ -68,10 +68,11 @@ func rules() []rule {
 		{folder: "internal/mariadbtest"},
 		{folder: "internal/redistest"},
 		{folder: "internal/providertest"},
+		{folder: "internal/tokentest", may: []string{"rotators"}},
 
 		// What breaks a server on purpose (build tag "faults"), and what holds
 		// the house and its documents together.
-		{folder: "internal/fault", may: []string{"bus", "events", "rotators", "store"}},
+		{folder: "internal/fault", may: []string{"bus", "events", "rotators", "store", "internal/tokentest"}},
 		{folder: "internal/archtest"},
 		{folder: "internal/doctest"},
 		{folder: "internal/freeport"},

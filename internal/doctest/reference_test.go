@@ -111,10 +111,11 @@ func allFacts() []lockstep.Facts {
 	for _, chooser := range []lockstep.Chooser{lockstep.Chosen, lockstep.Issued, lockstep.ValueOnly} {
 		for _, overlap := range []lockstep.Overlap{lockstep.OneValue, lockstep.TwoAccounts, lockstep.TwoValues} {
 			for _, stop := range []lockstep.StopKind{lockstep.StopNone, lockstep.StopCancelled, lockstep.StopSuperseded, lockstep.StopFailed} {
-				for bits := range 16 {
+				for bits := range 32 {
 					out = append(out, lockstep.Facts{
 						Traits: lockstep.Traits{Chooser: chooser, Overlap: overlap}, Stop: stop,
 						CurrentIsBase: bits&1 > 0, CurrentIsOurs: bits&2 > 0, TestOnly: bits&4 > 0, OnIdleAccount: bits&8 > 0,
+						NothingIssued: bits&16 > 0,
 					})
 				}
 			}

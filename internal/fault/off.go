@@ -35,5 +35,8 @@ func Rotator(r rotators.Rotator) rotators.Rotator { return r }
 // Functions returns f.
 func Functions(f Finder) Finder { return f }
 
+// Rotators are none.
+func Rotators() map[string]rotators.Rotator { return nil }
+
 // Publisher returns p.
 func Publisher(p events.Publisher) events.Publisher { return p }

@@ -18,6 +18,7 @@ import (
 	"lockstep"
 	"lockstep/bus"
 	"lockstep/events"
+	"lockstep/internal/tokentest"
 	"lockstep/rotators"
 	"lockstep/store"
 )
@@ -241,6 +242,12 @@ type pairRotator struct {
 
 // Rotator wraps r, with the abilities that the PostgreSQL rotators have.
 func Rotator(r rotators.Rotator) rotators.Rotator {
+	if s, ok := r.(several); ok {
+		return severalRotator{issuingRotator{s}, s}
+	}
+	if i, ok := r.(rotators.Issuer); ok {
+		return issuingRotator{i}
+	}
 	chooser, ok := r.(rotators.Chooser)
 	if !ok {
 		return r
@@ -325,6 +332,60 @@ type faultyFunction struct{ rotators.Function }
 // Invoke is rotators.Function's.
 func (f faultyFunction) Invoke(ctx context.Context, c rotators.Call) error {
 	return target(string(c.Event.Step), func() error { return f.Function.Invoke(ctx, c) })
+}
+
+// issuingRotator is a rotator whose target makes the values.
+type issuingRotator struct{ rotators.Issuer }
+
+// several has the further abilities of one that is asked for many.
+type several interface {
+	rotators.Issuer
+	rotators.Retirer
+	rotators.OrphanFinder
+}
+
+type severalRotator struct {
+	issuingRotator
+	real several
+}
+
+// Rotators are registered besides the others, for targets that tests have.
+func Rotators() map[string]rotators.Rotator {
+	return map[string]rotators.Rotator{"test-tokens": tokentest.NewSeveral(), "test-token": tokentest.NewOne()}
+}
+
+func (f issuingRotator) Issue(ctx context.Context, r *rotators.Request) (v lockstep.Value, err error) {
+	err = target("issue", func() error {
+		v, err = f.Issuer.Issue(ctx, guarded(r))
+		return err
+	})
+	if err != nil {
+		v = lockstep.Value{}
+	}
+	return v, err
+}
+
+func (f issuingRotator) Test(ctx context.Context, r *rotators.Request, v lockstep.Value) error {
+	return target("test", func() error { return f.Issuer.Test(ctx, r, v) })
+}
+
+// Retire is rotators.Retirer's.
+func (f severalRotator) Retire(ctx context.Context, r *rotators.Request, old lockstep.Value) error {
+	return target("retire", func() error { return f.real.Retire(ctx, guarded(r), old) })
+}
+
+// Marked is rotators.OrphanFinder's.
+func (f severalRotator) Marked(ctx context.Context, r *rotators.Request) (list []rotators.Marked, err error) {
+	err = target("marked", func() error {
+		list, err = f.real.Marked(ctx, r)
+		return err
+	})
+	return list, err
+}
+
+// Revoke is rotators.OrphanFinder's.
+func (f severalRotator) Revoke(ctx context.Context, r *rotators.Request, m rotators.Marked) error {
+	return target("revoke", func() error { return f.real.Revoke(ctx, guarded(r), m) })
 }
 
 // target gives an injected fault the form in which a rotator reports trouble:

@@ -23,7 +23,11 @@ func (n *Node) registerValues() error {
 	if err != nil {
 		return err
 	}
+	for name, r := range fault.Rotators() {
+		err = errors.Join(err, n.registry.Register(name, fault.Rotator(r)))
+	}
 	return errors.Join(
+		err,
 		n.registry.Register(redis.Name, fault.Rotator(byValue)),
 		n.registry.Register(generic.Name, plain), // it makes no call that could fail
 	)

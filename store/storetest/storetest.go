@@ -46,6 +46,7 @@ func Run(t *testing.T, open Open) {
 		{"subscribe", subscribeTests},
 		{"violations", violationTests},
 		{"inspections", inspectionTests},
+		{"intents", intentTests},
 	} {
 		t.Run(topic.name, func(t *testing.T) {
 			for name, test := range topic.tests {
