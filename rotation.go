@@ -11,6 +11,11 @@ type Rotation struct {
 	// Custom is true for a registered one, somebody else's function: values
 	// come from it through the API, and nothing but it knows the target.
 	Custom bool `json:"custom,omitempty"`
+	// Recipe is true for a registered recipe, which is found by its name in the
+	// store, and Declared are its Traits: they are needed where no recipe can be
+	// read, and a recipe that a Secret names is never changed.
+	Recipe   bool   `json:"recipe,omitempty"`
+	Declared Traits `json:"declared,omitzero"`
 	// RotatorARN is RotationLambdaARN exactly as the user gave it.
 	RotatorARN string     `json:"rotatorArn"`
 	Schedule   Schedule   `json:"schedule"`

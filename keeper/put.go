@@ -145,6 +145,9 @@ func (k *Keeper) traits(s *lockstep.Secret) (lockstep.Traits, error) {
 	if s.Rotation == nil {
 		return lockstep.Traits{}, nil
 	}
+	if s.Rotation.Recipe {
+		return s.Rotation.Declared, nil
+	}
 	traits, err := k.targets.Traits(s.Rotation.Rotator)
 	if errors.Is(err, lockstep.ErrUnknownRotator) {
 		return lockstep.Traits{}, nil
@@ -245,7 +248,7 @@ func rotatorOf(s *lockstep.Secret) string {
 // accountOf is the key of the Account that a value logs in as; empty for a
 // Secret or a rotator without Accounts.
 func (k *Keeper) accountOf(s *lockstep.Secret, value lockstep.Value) (lockstep.AccountKey, error) {
-	if s.Rotation == nil {
+	if s.Rotation == nil || s.Rotation.Recipe {
 		return "", nil
 	}
 	names, err := k.targets.AccountNames(s.Rotation.Rotator, value)

@@ -128,10 +128,11 @@ func (s *Service) applyRotator(ctx context.Context, r *lockstep.Rotation, in Rot
 		return lockstep.Refuse(lockstep.ErrState, "No Lambda rotation function ARN is associated with this secret.")
 	}
 	_, err := s.rotators.Traits(r.Rotator)
-	r.Custom = false
+	r.Custom, r.Recipe, r.Declared = false, false, lockstep.Traits{}
 	if errors.Is(err, lockstep.ErrUnknownRotator) {
-		if r.Custom, err = s.registered(ctx, r.Rotator, account, err); err == nil {
-			return s.applicable(r, in)
+		var found *store.Rotator
+		if found, err = s.registered(ctx, r.Rotator, account, err); err == nil {
+			return s.applyRegistered(r, in, found)
 		}
 	}
 	switch {
@@ -145,17 +146,35 @@ func (s *Service) applyRotator(ctx context.Context, r *lockstep.Rotation, in Rot
 	return lockstep.Refuse(lockstep.ErrUnknownRotator, "RotationLambdaARN names no rotator: %s.", err)
 }
 
-// registered tells whether an account has registered a rotator; unknown is the
+// registered finds a rotator that an account has registered; unknown is the
 // error if it has not.
-func (s *Service) registered(ctx context.Context, name string, account lockstep.AccountID, unknown error) (bool, error) {
-	err := s.store.View(ctx, func(tx store.ReadTx) error {
-		found, err := tx.Rotator(name)
+func (s *Service) registered(ctx context.Context, name string, account lockstep.AccountID, unknown error) (found *store.Rotator, err error) {
+	err = s.store.View(ctx, func(tx store.ReadTx) error {
+		found, err = tx.Rotator(name)
 		if errors.Is(err, lockstep.ErrNotFound) || err == nil && found.Account != account {
 			return unknown
 		}
 		return err
 	})
-	return err == nil, err
+	return found, err
+}
+
+// applyRegistered takes a rotator that was registered: a recipe, which is carried
+// as a rotator of Lockstep's own is, or somebody's function.
+func (s *Service) applyRegistered(r *lockstep.Rotation, in RotateInput, found *store.Rotator) error {
+	if found.Kind != store.RotatorRecipe {
+		r.Custom = true
+		return s.applicable(r, in)
+	}
+	if s.recipeTraits == nil {
+		return lockstep.Refuse(lockstep.ErrState, "This server cannot read recipes, and %s is one.", r.Rotator)
+	}
+	r.Recipe = true
+	var err error
+	if r.Declared, err = s.recipeTraits(found.Target); err != nil {
+		return fmt.Errorf("read recipe %s: %w", r.Rotator, err)
+	}
+	return nil
 }
 
 // applicable refuses what a custom rotator cannot do: it has no step in which

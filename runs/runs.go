@@ -40,6 +40,9 @@ type Config struct {
 	Store    store.Store
 	Vault    Vault
 	Rotators Rotators
+	// RecipeTraits reads the Traits of a registered recipe from its text; nil:
+	// recipes cannot be named here.
+	RecipeTraits func(recipe string) (lockstep.Traits, error)
 	// MinInterval is the shortest interval of a schedule; zero means one
 	// minute.
 	MinInterval time.Duration
@@ -76,6 +79,7 @@ type Service struct {
 	store          store.Store
 	vault          Vault
 	rotators       Rotators
+	recipeTraits   func(recipe string) (lockstep.Traits, error)
 	minInterval    time.Duration
 	lease          time.Duration
 	callLife       time.Duration
@@ -89,7 +93,7 @@ type Service struct {
 // New makes a Service.
 func New(cfg Config) *Service {
 	s := &Service{
-		store: cfg.Store, vault: cfg.Vault, rotators: cfg.Rotators,
+		store: cfg.Store, vault: cfg.Vault, rotators: cfg.Rotators, recipeTraits: cfg.RecipeTraits,
 		minInterval: cfg.MinInterval, lease: cfg.Lease, callLife: cfg.CallLife, manualAttempts: cfg.ManualAttempts,
 		limits: cfg.Limits.withDefaults(), now: cfg.Now,
 		observer: cfg.Observer,
@@ -129,6 +133,9 @@ func (s *Service) open(tx store.Tx, secret *lockstep.Secret) (*ledger.Book, lock
 func (s *Service) traits(secret *lockstep.Secret) (lockstep.Traits, error) {
 	if secret.Rotation == nil {
 		return lockstep.Traits{}, nil
+	}
+	if secret.Rotation.Recipe {
+		return secret.Rotation.Declared, nil
 	}
 	traits, err := s.rotators.Traits(secret.Rotation.Rotator)
 	if errors.Is(err, lockstep.ErrUnknownRotator) {

@@ -17,6 +17,8 @@ const (
 	RotatorExec RotatorKind = "exec"
 	// RotatorNATS is a service on NATS.
 	RotatorNATS RotatorKind = "nats-service"
+	// RotatorRecipe is a recipe for an HTTP API, which Lockstep itself calls.
+	RotatorRecipe RotatorKind = "recipe"
 )
 
 // Rotator is a rotator of somebody's own that was registered.
@@ -25,14 +27,14 @@ type Rotator struct {
 	Name    string
 	Account lockstep.AccountID
 	Kind    RotatorKind
-	// Target is the URL of a webhook or the command of a subprocess; empty for
-	// a NATS service.
+	// Target is the URL of a webhook, the command of a subprocess, or the text of
+	// a recipe; empty for a NATS service.
 	Target string
-	// CA holds the authorities, in PEM, that a webhook's certificate is checked
-	// against; empty: the system's.
+	// CA holds the authorities, in PEM, that the certificate of a webhook or of a
+	// recipe's API is checked against; empty: the system's.
 	CA string
-	// Addresses are the kinds of addresses that a webhook may have beside
-	// public ones.
+	// Addresses are the kinds of addresses that a webhook or a recipe's API may
+	// have beside public ones.
 	Addresses []string
 	// Timeout bounds one call.
 	Timeout time.Duration

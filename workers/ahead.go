@@ -57,7 +57,7 @@ func (p *Pool) makeAhead(ctx context.Context, job bus.JobMessage) *ahead {
 	if err != nil || values.Current.IsZero() || !values.Pending.IsZero() || values.Secret.Rotation == nil || values.Secret.Rotation.Custom {
 		return nil
 	}
-	found, err := p.cfg.Rotators.Lookup(values.Secret.Rotation.Rotator)
+	found, err := p.rotatorOf(ctx, values.Secret)
 	if err != nil {
 		return nil
 	}

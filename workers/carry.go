@@ -207,7 +207,7 @@ func (c *carrier) prepare(ctx context.Context) error {
 		if err := c.findFunction(ctx, rotation.Rotator); err != nil {
 			return err
 		}
-	} else if c.rotator, err = c.pool.cfg.Rotators.Lookup(rotation.Rotator); err != nil {
+	} else if c.rotator, err = c.pool.rotatorOf(ctx, c.claim.Secret); err != nil {
 		return c.fail(ctx, permanent(err, "name one of these in RotationLambdaARN"))
 	}
 	pending := c.claim.Version

@@ -98,7 +98,7 @@ func (p *Pool) visit(ctx context.Context, id lockstep.SecretID) (*visit, error) 
 	if values.Secret.Rotation == nil {
 		return nil, fmt.Errorf("secret has no rotation: %w", lockstep.ErrState)
 	}
-	rotator, err := p.cfg.Rotators.Lookup(values.Secret.Rotation.Rotator)
+	rotator, err := p.rotatorOf(ctx, values.Secret)
 	if err != nil {
 		return nil, err
 	}

@@ -71,6 +71,14 @@ type Functions interface {
 	Function(ctx context.Context, account lockstep.AccountID, name string) (rotators.Function, error)
 }
 
+// Recipes finds rotators that were registered as recipes; custom.Registrations is
+// one.
+type Recipes interface {
+	// Recipe is what an account has registered under a name. ErrUnknownRotator;
+	// ErrInvalid if it cannot be read here.
+	Recipe(ctx context.Context, account lockstep.AccountID, name string) (rotators.Rotator, error)
+}
+
 // Callbacks makes the credentials with which functions call back.
 type Callbacks interface {
 	Open(ctx context.Context, s CallbackScope) (rotators.Callback, error)
@@ -93,6 +101,8 @@ type Config struct {
 	Engine   Engine
 	Vault    Vault
 	Rotators Rotators
+	// Recipes are those that were registered; nil: there are none.
+	Recipes Recipes
 	// Functions and Callbacks are for custom rotators; nil: there are none.
 	Functions Functions
 	Callbacks Callbacks
@@ -150,6 +160,19 @@ func New(cfg Config) (*Pool, error) {
 		return nil, err
 	}
 	return &Pool{cfg: cfg, name: id, log: cfg.Logger}, nil
+}
+
+// rotatorOf finds the Rotator of a Secret that has a Rotation, and no function. A
+// recipe is read anew each time: it may have been registered on another node a
+// moment ago.
+func (p *Pool) rotatorOf(ctx context.Context, s *lockstep.Secret) (rotators.Rotator, error) {
+	if !s.Rotation.Recipe {
+		return p.cfg.Rotators.Lookup(s.Rotation.Rotator)
+	}
+	if p.cfg.Recipes == nil {
+		return nil, fmt.Errorf("%w %q: this worker reads no recipes", lockstep.ErrUnknownRotator, s.Rotation.Rotator)
+	}
+	return p.cfg.Recipes.Recipe(ctx, s.Account, s.Rotation.Rotator)
 }
 
 // Start begins to take Jobs. Cancelling ctx ends the Jobs in hand at once, but for

@@ -87,7 +87,7 @@ func (c *carrier) prepareAside(ctx context.Context) error {
 		return permanent(fmt.Errorf("secret has no rotation: %w", lockstep.ErrState), "turn rotation on")
 	}
 	var err error
-	if c.rotator, err = c.pool.cfg.Rotators.Lookup(rotation.Rotator); err != nil {
+	if c.rotator, err = c.pool.rotatorOf(ctx, c.claim.Secret); err != nil {
 		return permanent(err, "")
 	}
 	c.values, err = c.pool.cfg.Vault.EngineValues(ctx, c.claim.Secret.ID, c.claim.Version)
@@ -188,7 +188,7 @@ func (p *Pool) makePlan(ctx context.Context, id lockstep.SecretID) (rotators.Pla
 	if values.Secret.Rotation.Custom {
 		return rotators.Plan{}, fmt.Errorf("rotator %s is a custom one, which has no dry run: %w", values.Secret.Rotation.Rotator, lockstep.ErrInvalid)
 	}
-	rotator, err := p.cfg.Rotators.Lookup(values.Secret.Rotation.Rotator)
+	rotator, err := p.rotatorOf(ctx, values.Secret)
 	if err != nil {
 		return rotators.Plan{}, err
 	}

@@ -27,8 +27,9 @@ type rotatorOutput struct {
 	Name string `json:"name"`
 	ARN  string `json:"arn"`
 	Kind string `json:"kind"`
-	// Target is a webhook's URL or a command.
+	// Target is a webhook's URL or a command, Recipe a recipe's text.
 	Target    string   `json:"target,omitempty"`
+	Recipe    string   `json:"recipe,omitempty"`
 	CA        string   `json:"ca,omitempty"`
 	Addresses []string `json:"addresses,omitempty"`
 	Timeout   string   `json:"timeout"`
@@ -39,10 +40,14 @@ type rotatorOutput struct {
 }
 
 func showRotator(c call, r *store.Rotator) rotatorOutput {
-	return rotatorOutput{
+	out := rotatorOutput{
 		Name: r.Name, ARN: auth.RotatorARN(c.caller.Region, r.Account, r.Name), Kind: string(r.Kind), Target: r.Target, CA: r.CA,
 		Addresses: r.Addresses, Timeout: r.Timeout.String(), CreatedBy: r.CreatedBy, Created: r.Created.UTC(),
 	}
+	if r.Kind == store.RotatorRecipe {
+		out.Target, out.Recipe = "", r.Target
+	}
+	return out
 }
 
 // mayRotator asks about one rotator.
@@ -89,6 +94,7 @@ type rotatorInput struct {
 	Name      string   `json:"name"`
 	Kind      string   `json:"kind"`
 	Target    string   `json:"target"`
+	Recipe    string   `json:"recipe"`
 	CA        string   `json:"ca"`
 	Addresses []string `json:"addresses"`
 	Timeout   string   `json:"timeout"`
@@ -105,6 +111,12 @@ func (a *API) createRotator(ctx context.Context, c call) (any, error) {
 	r := store.Rotator{
 		Name: in.Name, Account: c.caller.Account, Kind: store.RotatorKind(in.Kind), Target: in.Target, CA: in.CA,
 		Addresses: in.Addresses, CreatedBy: c.caller.ARN,
+	}
+	if in.Recipe != "" {
+		if r.Kind != store.RotatorRecipe || r.Target != "" {
+			return nil, invalid("A recipe belongs to a rotator of the kind recipe, which has no target.", "Give kind \"recipe\" and the field recipe.")
+		}
+		r.Target = in.Recipe
 	}
 	if in.Timeout != "" {
 		var err error

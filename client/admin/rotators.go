@@ -11,13 +11,16 @@ import (
 type Rotator struct {
 	Name string `json:"name"`
 	ARN  string `json:"arn"`
-	// Kind is "webhook", "exec" or "nats-service".
+	// Kind is "recipe", "webhook", "exec" or "nats-service".
 	Kind string `json:"kind"`
 	// Target is a webhook's URL or a command.
 	Target string `json:"target,omitempty"`
-	// CA holds the authorities that a webhook's certificate is checked against.
+	// Recipe is the text of a recipe.
+	Recipe string `json:"recipe,omitempty"`
+	// CA holds the authorities that the certificate of a webhook or of a recipe's
+	// API is checked against.
 	CA string `json:"ca,omitempty"`
-	// Addresses are those that a webhook may have beside public ones:
+	// Addresses are those that a webhook or an API may have beside public ones:
 	// "loopback", "private".
 	Addresses []string `json:"addresses,omitempty"`
 	Timeout   string   `json:"timeout"`
@@ -28,11 +31,12 @@ type Rotator struct {
 }
 
 // RotatorSpec is a rotator to be registered; its fields are Rotator's. An empty
-// Timeout is a minute.
+// Timeout is a minute; a recipe has its own.
 type RotatorSpec struct {
 	Name      string   `json:"name"`
 	Kind      string   `json:"kind"`
 	Target    string   `json:"target,omitempty"`
+	Recipe    string   `json:"recipe,omitempty"`
 	CA        string   `json:"ca,omitempty"`
 	Addresses []string `json:"addresses,omitempty"`
 	Timeout   string   `json:"timeout,omitempty"`

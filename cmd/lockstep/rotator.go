@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"lockstep/client/admin"
+	"lockstep/rotators/httptoken"
 )
 
 // rotatorFiles are the runner of Lambda functions and the skeletons.
@@ -23,23 +24,29 @@ var rotatorFiles embed.FS
 
 func newRotator(t *target) *cobra.Command {
 	cmd := &cobra.Command{Use: "rotator", Short: "Register rotators of your own", RunE: needSubcommand}
-	cmd.AddCommand(newRotatorRegister(t), newRotatorList(t), newRotatorShow(t), newRotatorRemove(t), newRotatorNew(), newRunLambda())
+	cmd.AddCommand(newRotatorRegister(t), newRotatorList(t), newRotatorShow(t), newRotatorRemove(t), newRotatorNew(), newRotatorCheck(), newRunLambda())
 	return cmd
 }
 
 // registration are the flags of register.
 type registration struct {
-	webhook, command, caFile, timeout string
-	service, loopback, private        bool
+	recipe, webhook, command, caFile, timeout string
+	service, loopback, private, dryRun        bool
 }
 
 func newRotatorRegister(t *target) *cobra.Command {
 	var r registration
 	cmd := &cobra.Command{
-		Use:   "register NAME (--webhook URL | --exec COMMAND | --nats-service)",
+		Use:   "register NAME (--recipe FILE | --webhook URL | --exec COMMAND | --nats-service)",
 		Short: "Register a rotator of your own; NAME is then what --rotator and RotationLambdaARN take",
 		Args:  exactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if r.dryRun && r.recipe == "" {
+				return usagef("--dry-run goes with --recipe")
+			}
+			if r.dryRun {
+				return checkRecipe(cmd, r.recipe)
+			}
 			spec, err := r.spec(args[0])
 			if err != nil {
 				return err
@@ -62,21 +69,32 @@ func newRotatorRegister(t *target) *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
+	f.StringVar(&r.recipe, "recipe", "", "file that says how an HTTP API issues, tests and revokes credentials")
+	f.BoolVar(&r.dryRun, "dry-run", false, "say what the recipe would do, and register nothing")
 	f.StringVar(&r.webhook, "webhook", "", "URL that is called for each step (https)")
 	f.StringVar(&r.command, "exec", "", "command that each step runs, by /bin/sh on the worker")
 	f.BoolVar(&r.service, "nats-service", false, "a service on NATS answers at lockstep.rotator.NAME.STEP")
-	f.StringVar(&r.caFile, "ca-file", "", "PEM file with the authorities to trust at the webhook (default the system's)")
-	f.BoolVar(&r.loopback, "allow-loopback", false, "the webhook may be on the worker's own machine")
-	f.BoolVar(&r.private, "allow-private", false, "the webhook may be at a private address (10.0.0.0/8 and the like)")
-	f.StringVar(&r.timeout, "timeout", "", "how long one step may take, up to 15m (default 1m)")
-	cmd.MarkFlagsMutuallyExclusive("webhook", "exec", "nats-service")
-	cmd.MarkFlagsOneRequired("webhook", "exec", "nats-service")
+	f.StringVar(&r.caFile, "ca-file", "", "PEM file with the authorities to trust at the webhook or the API (default the system's)")
+	f.BoolVar(&r.loopback, "allow-loopback", false, "the webhook or the API may be on the worker's own machine")
+	f.BoolVar(&r.private, "allow-private", false, "the webhook or the API may be at a private address (10.0.0.0/8 and the like)")
+	f.StringVar(&r.timeout, "timeout", "", "how long one step may take, up to 15m (default 1m); a recipe has its own")
+	cmd.MarkFlagsMutuallyExclusive("recipe", "webhook", "exec", "nats-service")
+	cmd.MarkFlagsOneRequired("recipe", "webhook", "exec", "nats-service")
 	return cmd
 }
 
 func (r registration) spec(name string) (admin.RotatorSpec, error) {
 	spec := admin.RotatorSpec{Name: name, Timeout: r.timeout}
 	switch {
+	case r.recipe != "":
+		text, err := os.ReadFile(r.recipe)
+		if err != nil {
+			return spec, usagef("read --recipe: %w", err)
+		}
+		if _, err := httptoken.Parse(r.recipe, string(text)); err != nil {
+			return spec, err // with the file's own name
+		}
+		spec.Kind, spec.Recipe = "recipe", string(text)
 	case r.webhook != "":
 		spec.Kind, spec.Target = "webhook", r.webhook
 	case r.command != "":
@@ -147,6 +165,10 @@ func newRotatorShow(t *target) *cobra.Command {
 				row(w, "timeout", r.Timeout)
 				row(w, "created", when(r.Created))
 				row(w, "created by", r.CreatedBy)
+				if r.Recipe != "" {
+					row(w, "")
+					row(w, strings.TrimRight(r.Recipe, "\n"))
+				}
 			})
 		},
 	}
@@ -168,6 +190,28 @@ func newRotatorRemove(_ *target) *cobra.Command {
 			return say(cmd, "removed rotator "+args[0])
 		},
 	}
+}
+
+func newRotatorCheck() *cobra.Command {
+	return &cobra.Command{
+		Use:   "check FILE",
+		Short: "Read a recipe and say what it would do; no server is asked",
+		Args:  exactArgs(1),
+		RunE:  func(cmd *cobra.Command, args []string) error { return checkRecipe(cmd, args[0]) },
+	}
+}
+
+// checkRecipe reads a recipe and says what it would do.
+func checkRecipe(cmd *cobra.Command, file string) error {
+	text, err := os.ReadFile(file) // #nosec G304 -- the user's own file
+	if err != nil {
+		return usagef("read recipe: %w", err)
+	}
+	r, err := httptoken.Parse(file, string(text))
+	if err != nil {
+		return err
+	}
+	return say(cmd, strings.Join(r.Describe(), "\n"))
 }
 
 // skeleton is a file to begin with.

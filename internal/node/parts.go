@@ -20,6 +20,7 @@ import (
 	"lockstep/events"
 	"lockstep/internal/fault"
 	"lockstep/keeper"
+	"lockstep/rotators/custom"
 	"lockstep/rotators/mysql"
 	"lockstep/rotators/postgres"
 	"lockstep/runs"
@@ -54,7 +55,7 @@ func (n *Node) buildEngine(context.Context) error {
 	if err := errors.Join(n.registerPostgres(), n.registerMySQL(), n.registerValues()); err != nil {
 		return err
 	}
-	cfg := runs.Config{Store: n.store, Rotators: n.registry, MinInterval: n.cfg.MinInterval, Lease: n.cfg.Lease, Observer: n.metrics, Limits: n.cfg.Limits}
+	cfg := runs.Config{Store: n.store, Rotators: n.registry, RecipeTraits: custom.RecipeTraits, MinInterval: n.cfg.MinInterval, Lease: n.cfg.Lease, Observer: n.metrics, Limits: n.cfg.Limits}
 	if n.keys != nil {
 		n.keeper = keeper.New(n.store, n.keys, n.registry)
 		cfg.Vault = n.keeper // else nobody asks for values: starting what is due needs none
@@ -159,7 +160,7 @@ func (n *Node) startWorkers(ctx context.Context) error {
 	}
 	n.pool, err = workers.New(workers.Config{
 		Queue: n.queue, Engine: n.runs, Vault: n.keeper, Rotators: n.registry,
-		Functions: fault.Functions(n.custom), Callbacks: &callbacks{n.access.sessions, n.callback},
+		Recipes: n.custom, Functions: fault.Functions(n.custom), Callbacks: &callbacks{n.access.sessions, n.callback},
 		Workers: n.cfg.Workers, AckWait: n.cfg.Lease, Observer: n.workObserver(), Audit: n.steps(), Logger: n.log.With("part", "worker"),
 	})
 	if err != nil {

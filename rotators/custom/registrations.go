@@ -132,6 +132,9 @@ func (g *Registrations) check(r *store.Rotator) error {
 	if slices.Contains(g.config.Native(), r.Name) {
 		return taken(r.Name)
 	}
+	if r.Kind == store.RotatorRecipe {
+		return checkRecipe(r)
+	}
 	if r.Timeout == 0 {
 		r.Timeout = DefaultTimeout
 	}
@@ -139,7 +142,7 @@ func (g *Registrations) check(r *store.Rotator) error {
 		return lockstep.Refuse(lockstep.ErrInvalid, "A rotator's timeout is from 1s to %s.", MaxTimeout)
 	}
 	if r.Kind != store.RotatorWebhook && (r.CA != "" || len(r.Addresses) > 0) {
-		return lockstep.Refuse(lockstep.ErrInvalid, "Authorities and addresses belong to a webhook.")
+		return lockstep.Refuse(lockstep.ErrInvalid, "Authorities and addresses belong to a webhook or a recipe.")
 	}
 	switch r.Kind {
 	case store.RotatorWebhook:
@@ -152,7 +155,7 @@ func (g *Registrations) check(r *store.Rotator) error {
 		}
 		return nil
 	}
-	return lockstep.Refuse(lockstep.ErrInvalid, "%q is no kind of rotator: there are webhook, exec and nats-service.", string(r.Kind))
+	return lockstep.Refuse(lockstep.ErrInvalid, "%q is no kind of rotator: there are recipe, webhook, exec and nats-service.", string(r.Kind))
 }
 
 func checkWebhook(r *store.Rotator) error {
@@ -170,11 +173,12 @@ func checkWebhook(r *store.Rotator) error {
 		return lockstep.Refuse(lockstep.ErrInvalid,
 			"A webhook in plain http is for loopback alone, since credentials go there: use https://, or allow loopback (--allow-loopback).")
 	}
-	if r.CA == "" {
-		return nil
-	}
-	if len(r.CA) > maxCA || !x509.NewCertPool().AppendCertsFromPEM([]byte(r.CA)) {
-		return lockstep.Refuse(lockstep.ErrInvalid, "The webhook's authorities hold no certificate in PEM form, or too many.")
+	return checkCA(r)
+}
+
+func checkCA(r *store.Rotator) error {
+	if r.CA != "" && (len(r.CA) > maxCA || !x509.NewCertPool().AppendCertsFromPEM([]byte(r.CA))) {
+		return lockstep.Refuse(lockstep.ErrInvalid, "The rotator's authorities hold no certificate in PEM form, or too many.")
 	}
 	return nil
 }

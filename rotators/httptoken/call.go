@@ -144,7 +144,7 @@ func (c *conversation) ask(ctx context.Context, q *request) (reply, error) {
 
 // send sends a request and reads the answer.
 func (c *conversation) send(ctx context.Context, f *filledIn) (reply, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.recipe.timeout)
+	ctx, cancel := context.WithTimeout(ctx, c.recipe.Timeout)
 	defer cancel()
 	var sent atomic.Bool
 	a, err := c.exchange(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
@@ -171,7 +171,7 @@ func (c *conversation) exchange(ctx context.Context, f *filledIn) (reply, error)
 	}
 	req.Header = f.header
 	reach := egress.Reach{Allowed: c.config.Addresses, OnlyLoopback: f.url.Scheme == "http"}
-	transport := reach.Transport(c.config.Roots, c.recipe.timeout)
+	transport := reach.Transport(c.config.Roots, c.recipe.Timeout)
 	transport.DisableCompression = true
 	defer transport.CloseIdleConnections()
 	resp, err := egress.ClientOf(transport).Do(req)

@@ -40,10 +40,11 @@ type Recipe struct {
 	Secret, Admin Fields
 	// Expires names the field that says until when a value works; empty: none.
 	Expires string
+	// Timeout bounds one request.
+	Timeout time.Duration
 
 	expiryForm  string
 	propagation time.Duration
-	timeout     time.Duration
 	answer      int
 	words       []path
 
@@ -113,7 +114,7 @@ func parse(text string) (*Recipe, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &reader{recipe: &Recipe{timeout: DefaultTimeout, answer: DefaultAnswer}}
+	p := &reader{recipe: &Recipe{Timeout: DefaultTimeout, answer: DefaultAnswer}}
 	// What requests may name stands before them, wherever it stands in the file.
 	for _, round := range []map[string]func(ast.Node) error{p.declarations(), p.requests()} {
 		if err := p.fields(m, round); err != nil {
@@ -143,7 +144,7 @@ func (p *reader) declarations() map[string]func(ast.Node) error {
 		"admin":        fieldsInto(&r.Admin),
 		"expires":      p.expires,
 		"propagation":  durationInto(&r.propagation, MaxPropagation),
-		"timeout":      durationInto(&r.timeout, MaxTimeout),
+		"timeout":      durationInto(&r.Timeout, MaxTimeout),
 		"answer-bytes": intInto(&r.answer, 1, MaxAnswer),
 		"words":        pathsInto(&r.words),
 	}
@@ -197,6 +198,7 @@ func (p *reader) whole(m *ast.MappingNode) error {
 		}
 	}
 	r := p.recipe
+	r.Traits.Ephemeral = r.revoke == nil
 	if !r.test.sendsCredential(r) {
 		return yamltree.Fail(yamltree.ValueOf(m, "test"), "test sends none of the secret's credentials: it would accept any value")
 	}

@@ -33,7 +33,9 @@ func (t *tx) Rotators(q store.NameQuery) ([]*store.Rotator, error) {
 // RotatorUsers implements store.RotatorReader.
 func (t *tx) RotatorUsers(account lockstep.AccountID, name string, limit int) ([]lockstep.ARN, error) {
 	l, err := all(t.session, value[lockstep.ARN], `SELECT arn FROM secrets
-		WHERE account = $1 AND @rotator = $2 AND @custom AND NOT gone ORDER BY arn LIMIT $3`, account, name, limit)
+		WHERE account = $1 AND @rotator = $2 AND @custom AND NOT gone
+		UNION SELECT arn FROM secrets
+		WHERE account = $1 AND @rotator = $2 AND @recipe AND NOT gone ORDER BY arn LIMIT $3`, account, name, limit)
 	return l, place("list secrets of rotator "+name, err)
 }
 

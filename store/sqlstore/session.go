@@ -61,6 +61,7 @@ func (d *dialect) statement(query string) statement {
 func sqliteDialect() *dialect {
 	return &dialect{bindsClock: true, replacer: strings.NewReplacer("@lock", "", "@skip", "", "@newnum", "num", "@bytes", "",
 		"@rotator", "json_extract(rotation, '$.rotator')", "@custom", "json_extract(rotation, '$.custom')",
+		"@recipe", "json_extract(rotation, '$.recipe')",
 		"@texts", "SELECT value FROM json_each", "@numbers", "SELECT value FROM json_each")}
 }
 
@@ -73,6 +74,7 @@ func postgresDialect() *dialect {
 		"@bytes", `COLLATE "C"`,
 		"@rotator", "(rotation ->> 'rotator')",
 		"@custom", "(rotation ->> 'custom') = 'true'",
+		"@recipe", "(rotation ->> 'recipe') = 'true'",
 		"@texts", "SELECT value FROM json_array_elements_text",
 		"@numbers", "SELECT value::bigint FROM json_array_elements_text",
 	)}

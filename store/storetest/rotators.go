@@ -51,7 +51,7 @@ func rotatorUsers(t *testing.T, f *fixture) {
 		return func(s *lockstep.Secret) { custom.Rotator = rotator; s.Rotation = &custom }
 	}
 	own := f.secret(t, "own", uses("mine", lockstep.Rotation{Custom: true, Enabled: true}))
-	idle := f.secret(t, "idle", uses("mine", lockstep.Rotation{Custom: true}))
+	idle := f.secret(t, "idle", uses("mine", lockstep.Rotation{Recipe: true}))
 	f.secret(t, "none")
 	f.secret(t, "native", uses("mine", lockstep.Rotation{Enabled: true}))
 	f.secret(t, "another", uses("yours", lockstep.Rotation{Custom: true}))
