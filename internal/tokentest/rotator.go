@@ -135,11 +135,10 @@ func (o *One) Issue(ctx context.Context, r *rotators.Request) (lockstep.Value, e
 	if err != nil {
 		return lockstep.Value{}, malformed(err)
 	}
-	until, err := r.Guard.NotAfter(ctx, time.Now())
+	ctx, cancel, err := inTime(ctx, r)
 	if err != nil {
 		return lockstep.Value{}, notSent(err)
 	}
-	ctx, cancel := context.WithDeadline(ctx, until)
 	defer cancel()
 	body, err := o.do(ctx, request{
 		as: f, method: http.MethodPost, path: "/tokens", body: map[string]string{"name": string(r.Marker)}, want: http.StatusCreated,
@@ -203,12 +202,26 @@ func (s *Several) Revoke(ctx context.Context, r *rotators.Request, m rotators.Ma
 	return s.drop(ctx, r, current, m.ID)
 }
 
+// inTime bounds a call by the claim's time. Errors: it is over, nothing is to be
+// sent.
+func inTime(ctx context.Context, r *rotators.Request) (context.Context, context.CancelFunc, error) {
+	now := time.Now()
+	until, err := r.Guard.NotAfter(ctx, now)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !until.After(now) {
+		return nil, nil, errors.New("it is too late for the change under this claim")
+	}
+	ctx, cancel := context.WithDeadline(ctx, until)
+	return ctx, cancel, nil
+}
+
 func (s *Several) drop(ctx context.Context, r *rotators.Request, as fields, id string) error {
-	until, err := r.Guard.NotAfter(ctx, time.Now())
+	ctx, cancel, err := inTime(ctx, r)
 	if err != nil {
 		return notSent(err)
 	}
-	ctx, cancel := context.WithDeadline(ctx, until)
 	defer cancel()
 	_, err = s.do(ctx, request{as: as, method: http.MethodDelete, path: "/tokens/" + id, want: http.StatusNoContent, gone: true})
 	return err

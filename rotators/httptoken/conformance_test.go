@@ -116,7 +116,7 @@ func issuerOf(t testing.TB, r *httptoken.Recipe) rotators.Issuer {
 }
 
 // account makes a Secret's account at a server of its own.
-func (s shipped) account(t *testing.T) (*providertest.Server, rotatortest.IssuerTarget) {
+func (s shipped) account(t *testing.T) (*providertest.Server, rotatortest.IssuedTarget) {
 	server := providertest.Start(t, s.provider)
 	first := server.Issue(s.provider.Prefix, "made by hand")
 	current := s.secret.with(s.credential, text(first.Value))
@@ -136,7 +136,7 @@ func (s shipped) account(t *testing.T) (*providertest.Server, rotatortest.Issuer
 		}
 		return value
 	}
-	return server, rotatortest.IssuerTarget{
+	target := rotatortest.IssuedTarget{
 		Target: rotatortest.Target{
 			ARN: arn, Current: valueOf(t, current), Admin: at(s.admin, server.Address),
 			WrongAdmin: at(s.wrong, server.Address), NoRight: at(s.reader, server.Address),
@@ -154,8 +154,12 @@ func (s shipped) account(t *testing.T) (*providertest.Server, rotatortest.Issuer
 			},
 			Clear: clear, Log: func(*testing.T) string { return server.Log() },
 		},
-		Valid: func(*testing.T) int { return len(server.Keys()) }, Malformed: s.malformed(t),
+		Count: func(*testing.T) int { return len(server.Keys()) }, Malformed: s.malformed(t),
 	}
+	if s.id != "" {
+		target.Named = func(_ *testing.T, name string) { server.Issue(s.provider.Prefix, name) }
+	}
+	return server, target
 }
 
 // malformed lists values that lack a field that issuing needs, or have one of the
@@ -176,9 +180,9 @@ func (s shipped) malformed(t *testing.T) []lockstep.Value {
 func TestConformance(t *testing.T) {
 	for _, s := range allShipped(t) {
 		t.Run(s.recipe, func(t *testing.T) {
-			rotatortest.RunIssuer(t, rotatortest.IssuerFixture{
+			rotatortest.RunIssued(t, rotatortest.IssuedFixture{
 				Rotator: s.rotator(t),
-				New: func(t *testing.T) rotatortest.IssuerTarget {
+				New: func(t *testing.T) rotatortest.IssuedTarget {
 					_, target := s.account(t)
 					return target
 				},

@@ -29,6 +29,9 @@ type IssuedTarget struct {
 	// Named makes a credential with a name at the provider, as others do. Nil if
 	// it keeps no names.
 	Named func(t *testing.T, name string)
+	// Malformed lists values, beside those that no rotator can use, that this one
+	// cannot.
+	Malformed []lockstep.Value
 }
 
 // RunIssued runs the suite for a rotator whose target makes the values.
@@ -41,8 +44,10 @@ func RunIssued(t *testing.T, f IssuedFixture) {
 		{"test gives verdicts", testIssuedVerdicts},
 		{"malformed values are permanent", testIssuedMalformed},
 		{"a lost lease sends nothing", testIssuedLostLease},
+		{"a late call sends nothing", testIssuedLate},
 		{"a lost message is told, found and revoked", testIssuedLost},
 		{"other names are left alone", testForeignNames},
+		{"a wrong admin is named", testIssuedWrongAdmin},
 		{"a missing right is permanent and named", testIssuedNoRight},
 		{"a target that is away gives no verdict", testIssuedAway},
 		{"retire leaves exactly the right credential", testIssuedRetire},
@@ -153,9 +158,18 @@ func testIssuedVerdicts(t *testing.T, s *issuedSuite) {
 
 func testIssuedMalformed(t *testing.T, s *issuedSuite) {
 	before := s.Count(t)
-	for name, v := range map[string]lockstep.Value{
+	values := map[string]lockstep.Value{
 		"nothing": {}, "no JSON": lockstep.StringValue("planted-marker"), "lacks all": lockstep.StringValue("{}"), "a list": lockstep.StringValue("[]"),
-	} {
+	}
+	for i, v := range s.Malformed {
+		r := s.ask()
+		r.Current = v
+		_, err := s.rotator.Issue(t.Context(), r)
+		if te := wantError(t, err, lockstep.NotApplied, lockstep.FaultPermanent); strings.Contains(te.Error()+te.Hint, "planted-marker") {
+			t.Errorf("issue of malformed value %d shows it: %v", i, err)
+		}
+	}
+	for name, v := range values {
 		r := s.ask()
 		r.Current = v
 		_, err := s.rotator.Issue(t.Context(), r)
@@ -187,6 +201,15 @@ func testIssuedLostLease(t *testing.T, s *issuedSuite) {
 	if !errors.Is(err, errLost) {
 		t.Errorf("the lease's own error is gone: %v", err)
 	}
+	s.unchanged(t, before)
+}
+
+func testIssuedLate(t *testing.T, s *issuedSuite) {
+	before := s.Count(t)
+	r := s.ask()
+	r.Guard.NotAfter = tooLate
+	_, err := s.rotator.Issue(t.Context(), r)
+	wantError(t, err, lockstep.NotApplied, lockstep.FaultTransient)
 	s.unchanged(t, before)
 }
 
@@ -290,6 +313,27 @@ func testForeignNames(t *testing.T, s *issuedSuite) {
 	}
 }
 
+// testIssuedWrongAdmin: who can list what was issued tells of it beforehand, too.
+func testIssuedWrongAdmin(t *testing.T, s *issuedSuite) {
+	need(t, !s.suite.WrongAdmin.IsZero(), "admin")
+	before := s.Count(t)
+	r := s.ask()
+	r.Admin = s.suite.WrongAdmin
+	_, err := s.rotator.Issue(t.Context(), r)
+	if te := wantError(t, err, lockstep.NotApplied, lockstep.FaultRefusedLogin); te.Hint == "" {
+		t.Errorf("no hint: %v", te)
+	}
+	s.unchanged(t, before)
+	planner, plans := s.rotator.(rotators.Planner)
+	if _, lists := s.rotator.(rotators.OrphanFinder); !plans || !lists {
+		return
+	}
+	plan, err := planner.Plan(t.Context(), r)
+	if err != nil || len(plan.Problems) == 0 || plan.Problems[0].Problem == "" {
+		t.Errorf("plan saw no problem: %+v, %v", plan, err)
+	}
+}
+
 func testIssuedNoRight(t *testing.T, s *issuedSuite) {
 	need(t, !s.suite.NoRight.IsZero(), "credential without the right")
 	before := s.Count(t)
@@ -314,6 +358,11 @@ func testIssuedAway(t *testing.T, s *issuedSuite) {
 	_, err := s.rotator.Issue(ctx, s.ask())
 	wantError(t, err, lockstep.NotApplied, lockstep.FaultTransient)
 	wantError(t, s.rotator.Test(ctx, s.plain(), s.suite.Current), lockstep.NotApplied, lockstep.FaultTransient)
+	if planner, ok := s.rotator.(rotators.Planner); ok {
+		if plan, err := planner.Plan(ctx, s.plain()); err != nil || len(plan.Problems) == 0 {
+			t.Errorf("plan of a target that is away: %+v, %v", plan, err)
+		}
+	}
 	s.suite.Back(t)
 	s.wantAccepted(t, "AWSCURRENT", s.suite.Current)
 	v, _ := s.issue(t)
