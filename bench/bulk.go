@@ -28,7 +28,7 @@ const cloneSecrets = `INSERT INTO secrets (account, region, name, arn, descripti
 	t.resource_policy, t.created, t.changed, t.accessed, t.delete_at, t.gone, t.primary_region, t.replicas, t.rotation,
 	t.last_rotated, t.next_rotation + n.i * 1000000, t.unverified, t.rotation_due + n.i * 1000000, t.purge_due,
 	replace(t.name_key, t.name, 'bulk/' || n.i), t.next_verify, 'target-' || (n.i % 1000), t.verify_due, t.rotates, t.max_age
-	FROM secrets t, n WHERE t.name = $3`
+	FROM secrets t, n WHERE t.name = $3` // #nosec G101 -- a statement
 
 const cloneSlots = `INSERT INTO slots (secret) SELECT s.id FROM secrets s LEFT JOIN slots l ON l.secret = s.id WHERE l.secret IS NULL`
 
