@@ -33,7 +33,7 @@ func RunIssuer(t *testing.T, f IssuerFixture) {
 		name string
 		test func(*testing.T, *issuing)
 	}{
-		{"issue gives a value that is accepted beside AWSCURRENT", testIssue},
+		{"issue gives a value that is accepted beside AWSCURRENT", testIssuer},
 		{"test gives verdicts", testIssuerVerdicts},
 		{"malformed values are permanent", testIssuerMalformed},
 		{"a late call issues nothing", testIssueLate},
@@ -89,7 +89,7 @@ func (s *issuing) wantValid(t *testing.T, what string, n int) {
 	}
 }
 
-func testIssue(t *testing.T, s *issuing) {
+func testIssuer(t *testing.T, s *issuing) {
 	for round := range 3 {
 		s.wantValid(t, "before", 1+round)
 		v := s.issue(t)
