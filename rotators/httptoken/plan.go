@@ -25,6 +25,7 @@ func (r *rotator) Plan(ctx context.Context, req *rotators.Request) (rotators.Pla
 		add(lockstep.StepCreate, err)
 		return p, nil
 	}
+	add(lockstep.StepCreate, c.fits())
 	c.scope.marker = lockstep.NewMarker(req.ARN, "plan", req.Guard.Fence)
 	f, err := c.fill(r.recipe.issue)
 	add(lockstep.StepSet, err)

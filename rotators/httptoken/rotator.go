@@ -100,6 +100,9 @@ func (r *rotator) Issue(ctx context.Context, req *rotators.Request) (lockstep.Va
 	if err != nil {
 		return lockstep.Value{}, err
 	}
+	if err := c.fits(); err != nil {
+		return lockstep.Value{}, err
+	}
 	c.scope.marker = req.Marker
 	f, err := c.fill(r.recipe.issue)
 	if err != nil {
@@ -115,6 +118,18 @@ func (r *rotator) Issue(ctx context.Context, req *rotators.Request) (lockstep.Va
 		return lockstep.Value{}, err
 	}
 	return c.issued(a)
+}
+
+// fits sees that the secret's value is one of this recipe's, and not of a secret
+// that names it by mistake: it has one of the fields at least, be it empty.
+func (c *conversation) fits() error {
+	declared := c.recipe.Secret
+	for _, name := range c.scope.secret.Names() {
+		if declared.has(name) && c.scope.secret.Has(name) {
+			return nil
+		}
+	}
+	return permanent(unusable("the secret's value has none of the recipe's fields (%s)", declared.names()), "name another rotator, or put a value of this recipe's form")
 }
 
 // inTime asks the guard whether a change may still be sent, and ends the call
