@@ -8,6 +8,7 @@ import (
 )
 
 // The credentials of the one who asks, and of another who may look and not make.
+// #nosec G101 -- of these servers alone
 const (
 	AdminToken  = "admin-token-1f0e"
 	ReaderToken = "reader-token-77aa"
@@ -18,7 +19,7 @@ const (
 // GitLab issues project access tokens (GitLab's REST API, version 4).
 func GitLab() Provider {
 	return Provider{Prefix: "glpat-", serve: func(mux *http.ServeMux, k *Keyring) {
-		const tokens = "/api/v4/projects/{project}/access_tokens"
+		const tokens = "/api/v4/projects/{project}/access_tokens" // #nosec G101 -- a path
 		mux.HandleFunc("POST "+tokens, gitLabAdmin(AdminToken, func(w http.ResponseWriter, r *http.Request) { gitLabCreate(w, r, k) }))
 		mux.HandleFunc("GET "+tokens, gitLabAdmin("", func(w http.ResponseWriter, r *http.Request) {
 			answer(w, 200, "%s", list(k.page(1, number(r, "page"), number(r, "per_page")), gitLabToken))
