@@ -139,7 +139,7 @@ func TestTraits(t *testing.T) {
 		{"chosen, two accounts", lockstep.Traits{Chooser: lockstep.Chosen, Overlap: lockstep.TwoAccounts}, true, true, false},
 		{"chosen, two values", lockstep.Traits{Chooser: lockstep.Chosen, Overlap: lockstep.TwoValues}, false, true, true},
 		{"issued, several", lockstep.Traits{Chooser: lockstep.Issued, Overlap: lockstep.TwoValues}, false, true, false},
-		{"issued, one", lockstep.Traits{Chooser: lockstep.Issued, Overlap: lockstep.OneValue}, false, false, false},
+		{"issued, one", lockstep.Traits{Chooser: lockstep.Issued, Overlap: lockstep.OneValue}, true, false, false},
 		{"no target", lockstep.Traits{Chooser: lockstep.ValueOnly, Overlap: lockstep.TwoValues}, false, false, false},
 	} {
 		if c.traits.OverwritesOld() != c.overwrites || c.traits.Retires() != c.retires || c.traits.KeepsTwoValues() != c.two {

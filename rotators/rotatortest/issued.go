@@ -40,7 +40,7 @@ func RunIssued(t *testing.T, f IssuedFixture) {
 		name string
 		test func(*testing.T, *issuedSuite)
 	}{
-		{"each issue brings another value", testIssue},
+		{"each issue brings another value", testEachIssue},
 		{"test gives verdicts", testIssuedVerdicts},
 		{"malformed values are permanent", testIssuedMalformed},
 		{"a lost lease sends nothing", testIssuedLostLease},
@@ -117,7 +117,7 @@ func (s *issuedSuite) marked(t *testing.T) map[lockstep.Marker]rotators.Marked {
 	return out
 }
 
-func testIssue(t *testing.T, s *issuedSuite) {
+func testEachIssue(t *testing.T, s *issuedSuite) {
 	first, one := s.issue(t)
 	s.wantAccepted(t, "the issued value", first)
 	if err := s.rotator.Test(t.Context(), s.plain(), first); err != nil {

@@ -145,6 +145,7 @@ var variants = []variant{
 	{name: "mariadb by itself", rotator: "mariadb", sampled: true},
 	{name: "mariadb-alternating", rotator: "mariadb-alternating", byAdmin: true, retires: true, sampled: true},
 	{name: "redis, two values", rotator: "redis", byAdmin: true, retires: true, sampled: true},
+	{name: "tokens, issued", rotator: "test-tokens", sampled: true},
 	{name: "generic, no target", rotator: "generic", sampled: true},
 	{name: "a function of somebody's own", rotator: "own", sampled: true},
 }

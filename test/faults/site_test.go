@@ -16,6 +16,7 @@ import (
 	"lockstep/internal/mariadbtest"
 	"lockstep/internal/pgtest"
 	"lockstep/internal/redistest"
+	"lockstep/internal/tokentest"
 )
 
 // values are what a group begins with.
@@ -45,6 +46,7 @@ var sites = map[string]func(t *testing.T, h house) site{
 	"redis":                redisSite,
 	"generic":              func(*testing.T, house) site { return nowhere{} },
 	"own":                  fileSite,
+	"test-tokens":          tokenSite,
 }
 
 // credential is what the tests read of a value.
@@ -181,4 +183,26 @@ func (f file) login(_ context.Context, value string) error {
 		err = errors.New("the file holds another value")
 	}
 	return err
+}
+
+// provider issues tokens, of which several are valid.
+type provider struct{ *tokentest.Server }
+
+func tokenSite(t *testing.T, _ house) site { return provider{tokentest.Start(t, tokentest.Options{})} }
+
+func (p provider) prepare(*testing.T, *group) values {
+	first := p.First("by hand")
+	return values{app: map[string]any{"url": p.URL(), "id": first.ID, "token": first.Secret}}
+}
+
+// login also counts: AWSCURRENT, the token before it, and no orphan.
+func (p provider) login(_ context.Context, value string) error {
+	var v struct{ Token string }
+	if err := json.Unmarshal([]byte(value), &v); err != nil {
+		return errors.New("the value is no JSON")
+	}
+	if n := len(p.Tokens()); !p.Accepts(v.Token) || n > 2 {
+		return fmt.Errorf("the provider accepts it: %t; %d tokens work", p.Accepts(v.Token), n)
+	}
+	return nil
 }
