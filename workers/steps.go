@@ -262,7 +262,7 @@ func (c *carrier) test(ctx context.Context) error {
 
 // finish moves AWSCURRENT.
 func (c *carrier) finish(ctx context.Context) error {
-	if err := c.claim.Finish(ctx); err != nil {
+	if err := c.finishPublishing(ctx); err != nil {
 		return err
 	}
 	c.record(lockstep.StepFinish, nil)

@@ -74,10 +74,10 @@ func (*Refresh) Publication(v lockstep.Value) (rotators.Publication, error) {
 		return rotators.Publication{}, err
 	}
 	to, err := publication(g.object)
-	if err != nil || to == "" || g.access == "" {
-		return rotators.Publication{}, err
-	}
 	out := rotators.Publication{Secret: to}
+	if err != nil || to == "" || g.access == "" {
+		return out, err
+	}
 	for _, name := range []string{fieldAccess, fieldType, fieldExpires, fieldScope} {
 		if g.object.Has(name) {
 			out.Fields = append(out.Fields, rotators.PublishedField{Name: name, JSON: g.object.JSON(name)})
