@@ -26,10 +26,3 @@ type PublishedField struct {
 	Name string
 	JSON []byte
 }
-
-// Loser is an Issuer of one value that can say what a person is to do when an
-// answer was lost.
-type Loser interface {
-	// WayOut is the next step for a person, without any value.
-	WayOut() string
-}

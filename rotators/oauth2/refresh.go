@@ -53,9 +53,6 @@ func (f *Refresh) Issue(ctx context.Context, r *rotators.Request) (lockstep.Valu
 // wayOut is what a person does when nobody knows whether a refresh token is spent.
 const wayOut = "the refresh token may be spent, and is not presented again: authorize the application anew and put the refresh token that this gives"
 
-// WayOut implements rotators.Loser.
-func (*Refresh) WayOut() string { return wayOut }
-
 // Test asks the server about the access token; the refresh token is never
 // presented for a test. Errors: TargetErrors.
 func (f *Refresh) Test(ctx context.Context, r *rotators.Request, v lockstep.Value) error {

@@ -107,9 +107,6 @@ func lostSecret(err error) error {
 	return &te
 }
 
-// WayOut implements rotators.Loser.
-func (*ClientSecret) WayOut() string { return secretWayOut }
-
 // Test logs in as the client; and a value that brought no new secret is told as
 // such, for good. Errors: TargetErrors.
 func (c *ClientSecret) Test(ctx context.Context, r *rotators.Request, v lockstep.Value) error {
