@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
+	"sync"
 
 	"github.com/ory/fosite"
 	"github.com/ory/fosite/storage"
@@ -14,12 +15,15 @@ import (
 type memory struct {
 	*storage.MemoryStore
 	keepsAccess bool
-	// registrations guards Clients, which the store's own methods only read.
 	registrations
+
+	mu sync.Mutex
+	// access and refresh are the signatures of what a client was ever issued.
+	access, refresh map[string][]string
 }
 
 func newMemory(keepsAccess bool) *memory {
-	m := &memory{MemoryStore: storage.NewMemoryStore(), keepsAccess: keepsAccess}
+	m := &memory{MemoryStore: storage.NewMemoryStore(), keepsAccess: keepsAccess, access: map[string][]string{}, refresh: map[string][]string{}}
 	m.Users[user] = storage.MemoryUserRelation{Username: user, Password: userPassword}
 	m.clients = map[string]*registration{}
 	return m
@@ -37,6 +41,39 @@ func (m *memory) RotateRefreshToken(ctx context.Context, requestID, signature st
 		return m.RevokeRefreshToken(ctx, requestID)
 	}
 	return m.MemoryStore.RotateRefreshToken(ctx, requestID, signature)
+}
+
+// CreateAccessTokenSession is fosite's.
+func (m *memory) CreateAccessTokenSession(ctx context.Context, signature string, r fosite.Requester) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.access[r.GetClient().GetID()] = append(m.access[r.GetClient().GetID()], signature)
+	return m.MemoryStore.CreateAccessTokenSession(ctx, signature, r)
+}
+
+// CreateRefreshTokenSession is fosite's.
+func (m *memory) CreateRefreshTokenSession(ctx context.Context, signature, access string, r fosite.Requester) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.refresh[r.GetClient().GetID()] = append(m.refresh[r.GetClient().GetID()], signature)
+	return m.MemoryStore.CreateRefreshTokenSession(ctx, signature, access, r)
+}
+
+// working counts what a client was issued and can still use.
+func (m *memory) working(ctx context.Context, client string) (access, refresh int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, s := range m.access[client] {
+		if _, err := m.GetAccessTokenSession(ctx, s, session()); err == nil {
+			access++
+		}
+	}
+	for _, s := range m.refresh[client] {
+		if _, err := m.GetRefreshTokenSession(ctx, s, session()); err == nil {
+			refresh++
+		}
+	}
+	return access, refresh
 }
 
 // GetClient is fosite's.

@@ -237,6 +237,12 @@ func (s *Server) revoke(w http.ResponseWriter, r *http.Request) {
 	s.provider.WriteRevocationResponse(r.Context(), w, s.provider.NewRevocationRequest(r.Context(), r))
 }
 
+// Working counts the access and the refresh tokens of a client that still work.
+func (s *Server) Working(t testing.TB, client string) (access, refresh int) {
+	t.Helper()
+	return s.store.working(context.WithoutCancel(t.Context()), client)
+}
+
 // Active tells whether an access token works.
 func (s *Server) Active(t testing.TB, access string) bool {
 	t.Helper()
