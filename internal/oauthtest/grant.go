@@ -1,50 +1,58 @@
 package oauthtest
 
 import (
-	"crypto/tls"
+	"context"
 	"encoding/json"
-	"net/http"
-	"net/url"
-	"strings"
 	"testing"
+	"time"
+
+	"github.com/ory/fosite"
 )
 
 // Grant is what a client was given by a person.
 type Grant struct {
-	Access  string `json:"access_token"`
-	Refresh string `json:"refresh_token"`
+	Access, Refresh string
 }
 
-// Authorize lets a person allow a client, as NewClient has returned it, to act for
-// them: the first refresh token.
+// Authorize stands for the person who allows a client, as NewClient has returned
+// it, to act for them: the first access and refresh token.
 func (s *Server) Authorize(t testing.TB, client string) Grant {
 	t.Helper()
-	var c struct {
-		ID     string `json:"client_id"`
-		Secret string `json:"client_secret"`
+	var named struct {
+		ID string `json:"client_id"`
 	}
-	if err := json.Unmarshal([]byte(client), &c); err != nil {
+	if err := json.Unmarshal([]byte(client), &named); err != nil {
 		t.Fatal(err)
 	}
-	form := url.Values{
-		"grant_type": {"password"}, "username": {user}, "password": {userPassword}, "scope": {"orders offline"},
+	known, ok := s.store.find(named.ID)
+	if !ok {
+		t.Fatalf("authorize: no client %q", named.ID)
 	}
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.Issuer()+"/token", strings.NewReader(form.Encode()))
+	r := fosite.NewAccessRequest(session())
+	r.Client = known
+	for _, scope := range known.Scopes {
+		r.AppendRequestedScope(scope)
+		r.GrantScope(scope)
+	}
+	r.GetSession().SetExpiresAt(fosite.AccessToken, time.Now().Add(s.cfg.AccessLife))
+	out, err := s.grant(context.WithoutCancel(t.Context()), r)
 	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	req.SetBasicAuth(url.QueryEscape(c.ID), url.QueryEscape(c.Secret))
-	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: s.Roots(), MinVersion: tls.VersionTLS12}}
-	defer transport.CloseIdleConnections()
-	resp, err := (&http.Client{Transport: transport}).Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = resp.Body.Close() }()
-	var out Grant
-	if err := json.NewDecoder(resp.Body).Decode(&out); err != nil || out.Refresh == "" {
-		t.Fatalf("authorize: %s, %v", resp.Status, err)
+		t.Fatalf("authorize: %v", err)
 	}
 	return out
+}
+
+func (s *Server) grant(ctx context.Context, r fosite.Requester) (Grant, error) {
+	access, accessSignature, err := s.strategy.GenerateAccessToken(ctx, r)
+	if err != nil {
+		return Grant{}, err
+	}
+	refresh, refreshSignature, err := s.strategy.GenerateRefreshToken(ctx, r)
+	if err != nil {
+		return Grant{}, err
+	}
+	if err := s.store.CreateAccessTokenSession(ctx, accessSignature, r); err != nil {
+		return Grant{}, err
+	}
+	return Grant{access, refresh}, s.store.CreateRefreshTokenSession(ctx, refreshSignature, accessSignature, r)
 }

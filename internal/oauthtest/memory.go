@@ -24,16 +24,9 @@ type memory struct {
 
 func newMemory(keepsAccess bool) *memory {
 	m := &memory{MemoryStore: storage.NewMemoryStore(), keepsAccess: keepsAccess, access: map[string][]string{}, refresh: map[string][]string{}}
-	m.Users[user] = storage.MemoryUserRelation{Username: user, Password: userPassword}
 	m.clients = map[string]*registration{}
 	return m
 }
-
-// The person who allows the test's clients.
-const (
-	user         = "peter"
-	userPassword = "a-person's" // #nosec G101 -- of a server that lives as long as a test
-)
 
 // RotateRefreshToken is fosite's, called when a refresh token is spent.
 func (m *memory) RotateRefreshToken(ctx context.Context, requestID, signature string) error {

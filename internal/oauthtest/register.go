@@ -199,7 +199,7 @@ func (s *Server) NewClient(t testing.TB) string {
 	t.Helper()
 	c := &registration{id: "client-" + rand.Text(), secret: rand.Text(), token: rand.Text(), fields: map[string]json.RawMessage{
 		"client_name": []byte(`"orders"`), "scope": []byte(`"orders offline"`),
-		"grant_types": []byte(`["client_credentials","refresh_token","password"]`),
+		"grant_types": []byte(`["client_credentials","refresh_token"]`),
 	}}
 	s.store.registrations.mu.Lock()
 	defer s.store.registrations.mu.Unlock()

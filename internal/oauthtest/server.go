@@ -95,10 +95,6 @@ func (s *Server) assemble() {
 		&oauth2.RefreshTokenGrantHandler{
 			AccessTokenStrategy: s.strategy, RefreshTokenStrategy: s.strategy, TokenRevocationStorage: s.store, Config: s.settings,
 		},
-		&oauth2.ResourceOwnerPasswordCredentialsGrantHandler{
-			ResourceOwnerPasswordCredentialsGrantStorage: s.store, HandleHelper: access,
-			RefreshTokenStrategy: s.strategy, Config: s.settings,
-		},
 	}
 	s.settings.RevocationHandlers = fosite.RevocationHandlers{&oauth2.TokenRevocationHandler{
 		TokenRevocationStorage: s.store, AccessTokenStrategy: s.strategy, RefreshTokenStrategy: s.strategy,

@@ -17,7 +17,7 @@ const (
 	fieldType           = "token_type"
 	fieldExpires        = "expires_at"
 	fieldScope          = "scope"
-	fieldRefresh        = "refresh_token" //nolint:gosec // a name
+	fieldRefresh        = "refresh_token" // #nosec G101 -- a name
 	fieldRefreshExpires = "refresh_token_expires_at"
 )
 

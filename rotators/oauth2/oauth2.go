@@ -49,7 +49,7 @@ import (
 const (
 	NameClientCredentials = "oauth2-client-credentials"
 	NameRefresh           = "oauth2-refresh"
-	NameClientSecret      = "oauth2-client-secret" //nolint:gosec // a name
+	NameClientSecret      = "oauth2-client-secret" // #nosec G101 -- a name
 	NameNewClient         = "oauth2-new-client"
 )
 

@@ -62,8 +62,8 @@ func (r *registered) readExpiry() error {
 
 const (
 	fieldManageURI     = "registration_client_uri"
-	fieldManageToken   = "registration_access_token" //nolint:gosec // a name
-	fieldSecretExpires = "client_secret_expires_at"  //nolint:gosec // a name
+	fieldManageToken   = "registration_access_token" // #nosec G101 -- a name
+	fieldSecretExpires = "client_secret_expires_at"  // #nosec G101 -- a name
 	fieldName          = "client_name"
 )
 
