@@ -323,29 +323,31 @@ func (c *Claim) Applied(ctx context.Context) error {
 // Version, ends the Run and frees the slot.
 // Errors: ErrConflict if the Run was stopped or AWSCURRENT is no longer base.
 func (c *Claim) Finish(ctx context.Context) error {
-	return c.write(ctx, func(w *writing) error {
-		if w.run.State == lockstep.RunSet {
-			if err := w.signal(lockstep.SignalTestOK, w.facts()); err != nil {
-				return err
-			}
-		}
-		if w.step.Step != lockstep.StepFinish { // a function's has begun already
-			if err := w.done(); err != nil {
-				return err
-			}
-			if err := w.begin(lockstep.StepFinish); err != nil {
-				return err
-			}
-		}
-		if err := w.book.Finish(w.run, c.Lease()); err != nil {
+	return c.write(ctx, (*writing).finish)
+}
+
+func (w *writing) finish() error {
+	if w.run.State == lockstep.RunSet {
+		if err := w.signal(lockstep.SignalTestOK, w.facts()); err != nil {
 			return err
 		}
-		w.book.Secret.Unverified = false // the value that is AWSCURRENT now has just logged in
+	}
+	if w.step.Step != lockstep.StepFinish { // a function's has begun already
 		if err := w.done(); err != nil {
 			return err
 		}
-		return w.release()
-	})
+		if err := w.begin(lockstep.StepFinish); err != nil {
+			return err
+		}
+	}
+	if err := w.book.Finish(w.run, w.claim.Lease()); err != nil {
+		return err
+	}
+	w.book.Secret.Unverified = false // the value that is AWSCURRENT now has just logged in
+	if err := w.done(); err != nil {
+		return err
+	}
+	return w.release()
 }
 
 // TestDone ends a test-only Run.

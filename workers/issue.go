@@ -37,6 +37,9 @@ func (c *carrier) intend(ctx context.Context) error {
 	if c.values.Current.IsZero() {
 		return c.fail(ctx, permanent(fmt.Errorf("secret has no AWSCURRENT value: %w", lockstep.ErrState), "put the present credential first"))
 	}
+	if err := c.publishable(ctx); err != nil {
+		return err
+	}
 	if err := c.makeRoom(ctx); err != nil {
 		return err
 	}
@@ -67,6 +70,10 @@ func (c *carrier) makeRoom(ctx context.Context) error {
 		r.Pending = lockstep.Value{}
 		err := c.call(ctx, func(ctx context.Context) error { return retirer.Retire(ctx, r, old) })
 		if err != nil && !errors.Is(err, rotators.ErrCurrents) {
+			if !c.expiry(ctx, old).IsZero() { // it needs no room: it dies by itself
+				c.log.InfoContext(ctx, "old value not revoked, it expires", "version", id, "error", err)
+				continue
+			}
 			te := *lockstep.AsTargetError(err)
 			te.Err = fmt.Errorf("make room for a new value: %w", te.Err)
 			return c.fail(ctx, &te)

@@ -57,6 +57,7 @@ type Vault interface {
 	IdleValues(ctx context.Context, id lockstep.SecretID, pending lockstep.VersionID) (map[lockstep.VersionID]lockstep.Value, error)
 	SealPending(ctx context.Context, s *lockstep.Secret, id lockstep.VersionID, v lockstep.Value) (*lockstep.Sealed, lockstep.AccountKey, error)
 	SealIssued(ctx context.Context, s *lockstep.Secret, id lockstep.VersionID, v lockstep.Value) (*lockstep.Sealed, lockstep.AccountKey, error)
+	Publish(ctx context.Context, from *lockstep.Secret, at keeper.PublishedAt, fill func(lockstep.Value) (lockstep.Value, error)) (*keeper.Published, error)
 }
 
 // Rotators finds a Rotator by name; rotators.Registry is one.

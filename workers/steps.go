@@ -252,6 +252,7 @@ func (c *carrier) test(ctx context.Context) error {
 		c.claim.Resumed = false
 	}
 	if err := c.login(ctx, c.values.Pending); err != nil {
+		c.publishUntested(ctx)
 		te := *lockstep.AsTargetError(err)
 		te.Outcome = lockstep.NotApplied // a login changes nothing
 		return c.fail(ctx, &te)
@@ -262,7 +263,7 @@ func (c *carrier) test(ctx context.Context) error {
 
 // finish moves AWSCURRENT.
 func (c *carrier) finish(ctx context.Context) error {
-	if err := c.claim.Finish(ctx); err != nil {
+	if err := c.finishPublishing(ctx); err != nil {
 		return err
 	}
 	c.record(lockstep.StepFinish, nil)

@@ -55,6 +55,7 @@ type settings struct {
 	LogFormat   string   `yaml:"log-format"`
 	LogLevel    string   `yaml:"log-level"`
 	AllowExec   bool     `yaml:"allow-exec-rotators"`
+	Egress      []string `yaml:"egress"`
 	Callback    string   `yaml:"callback-url"`
 	Audit       string   `yaml:"audit"`
 	AuditDir    string   `yaml:"audit-dir"`
@@ -111,6 +112,7 @@ SIGTERM drains and ends with exit code 0.`,
 	f.StringVar(&s.Lease, "lease", "10s", "how long a worker's claim lasts without a heartbeat")
 	f.StringSliceVar(&s.Proxies, "trusted-proxies", nil, "networks of reverse proxies whose X-Forwarded-… headers are believed (10.0.0.0/8)")
 	f.BoolVar(&s.AllowExec, "allow-exec-rotators", false, "let commands be registered as rotators; workers run them as their own user")
+	f.StringSliceVar(&s.Egress, "egress", nil, "addresses that rotators may call over HTTP beside public ones: loopback, private")
 	f.StringVar(&s.Callback, "callback-url", "", "where rotation functions find the API (default this server's own)")
 	f.StringVar(&s.LogFormat, "log-format", "json", "json or text")
 	f.StringVar(&s.LogLevel, "log-level", "info", "debug, info, warn or error")
@@ -185,7 +187,7 @@ func (s *settings) config(errOut io.Writer) (node.Config, error) {
 		RootKeyAway: rootAway,
 		Limits:      runs.Limits{Total: s.MaxRuns, PerTarget: s.PerTarget, PerRotator: s.PerRotator},
 		Lease:       lease, Version: version, Logger: slog.New(handler),
-		AllowExecRotators: s.AllowExec, CallbackURL: s.Callback,
+		AllowExecRotators: s.AllowExec, Egress: s.Egress, CallbackURL: s.Callback,
 	}
 	for _, r := range s.Roles {
 		cfg.Roles = append(cfg.Roles, node.Role(r))

@@ -25,6 +25,7 @@ func rules() []rule {
 		{folder: "rotators", may: []string{"password"}},
 		{folder: "rotators/custom", may: []string{"rotators", "store", "keys", "internal/egress"}},
 		{folder: "rotators/httptoken", may: []string{"rotators", "internal/egress", "internal/yamltree"}},
+		{folder: "rotators/oauth2", may: []string{"rotators", "internal/egress"}},
 		{folder: "internal/egress"},
 		{folder: "internal/yamltree"},
 
@@ -69,6 +70,7 @@ func rules() []rule {
 		{folder: "internal/redistest"},
 		{folder: "internal/providertest"},
 		{folder: "internal/tokentest", may: []string{"rotators"}},
+		{folder: "internal/oauthtest"},
 
 		// What breaks a server on purpose (build tag "faults"), and what holds
 		// the house and its documents together.
@@ -101,6 +103,7 @@ func concrete() map[string][]string {
 		"rotators/postgres": wiring,
 		"rotators/redis":    wiring,
 		"rotators/generic":  wiring,
+		"rotators/oauth2":   wiring,
 		"rotators/custom":   wiring,
 		// Recipes are kept with what else is registered, and read before that.
 		"rotators/httptoken": {"internal/node", "rotators/custom", "cmd/lockstep"},

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"lockstep"
+	"lockstep/internal/egress"
 	"lockstep/runs"
 )
 
@@ -86,6 +87,10 @@ type Config struct {
 	// AllowExecRotators lets commands be registered as rotators, which the
 	// worker runs as its own user; default not.
 	AllowExecRotators bool
+	// Egress are the kinds of addresses that rotators may call over HTTP beside
+	// public ones, where a secret's value names the URL: egress.AllowLoopback,
+	// egress.AllowPrivate. Default none.
+	Egress []string
 	// CallbackURL is where rotation functions find the API; default this node's
 	// own, if it has the role api.
 	CallbackURL string
@@ -171,6 +176,9 @@ func (c Config) check() error {
 		if err := checkAddress("--metrics-listen", c.MetricsListen); err != nil {
 			return err
 		}
+	}
+	if err := egress.CheckKinds(c.Egress); err != nil {
+		return invalid("--egress: %s", err)
 	}
 	if c.CallbackURL != "" {
 		if u, err := url.Parse(c.CallbackURL); err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") {

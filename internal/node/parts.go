@@ -52,7 +52,7 @@ func (n *Node) tryStore(ctx context.Context) error {
 
 // buildEngine makes the registry, keeper and runs.
 func (n *Node) buildEngine(context.Context) error {
-	if err := errors.Join(n.registerPostgres(), n.registerMySQL(), n.registerValues()); err != nil {
+	if err := errors.Join(n.registerPostgres(), n.registerMySQL(), n.registerValues(), n.registerOAuth()); err != nil {
 		return err
 	}
 	cfg := runs.Config{Store: n.store, Rotators: n.registry, RecipeTraits: custom.RecipeTraits, MinInterval: n.cfg.MinInterval, Lease: n.cfg.Lease, Observer: n.metrics, Limits: n.cfg.Limits}

@@ -124,3 +124,42 @@ func FuzzWith(f *testing.F) {
 		}
 	})
 }
+
+func TestWithAll(t *testing.T) {
+	fields := []jsonvalue.Field{
+		jsonvalue.TextField("b", "<x>"), {Name: "n", JSON: []byte(`{"k":[1,2]}`)}, jsonvalue.TextField("a", "1"),
+	}
+	for _, c := range []struct{ from, to string }{
+		{`{}`, `{"b":"<x>","n":{"k":[1,2]},"a":"1"}`},
+		{" {\n } ", " {\n \"b\":\"<x>\",\"n\":{\"k\":[1,2]},\"a\":\"1\"} "},
+		{`{"a": 5, "z" :[ "}" ]}`, `{"a": "1", "z" :[ "}" ],"b":"<x>","n":{"k":[1,2]}}`},
+		{`{"n":null,"b":"old","a":"old"}`, `{"n":{"k":[1,2]},"b":"<x>","a":"1"}`},
+	} {
+		o, err := jsonvalue.Parse(lockstep.StringValue(c.from))
+		if err != nil {
+			t.Fatal(err)
+		}
+		v, err := o.WithAll(fields...)
+		if err != nil || v.Reveal() != c.to {
+			t.Errorf("%s: %s, %v; want %s", c.from, v.Reveal(), err, c.to)
+		}
+		if _, err := jsonvalue.Parse(v); err != nil {
+			t.Errorf("%s: %v", c.from, err)
+		}
+	}
+	o, err := jsonvalue.Parse(lockstep.StringValue(`{"b":1,"a":null}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(o.Names(), ","); got != "b,a" {
+		t.Errorf("names: %s", got)
+	}
+	if got := string(o.JSON("b")) + string(o.JSON("a")) + string(o.JSON("c")); got != "1nullnull" {
+		t.Errorf("texts: %s", got)
+	}
+	for _, f := range []jsonvalue.Field{{Name: "x", JSON: []byte("{")}, {Name: "x"}, jsonvalue.TextField("x", strings.Repeat("y", lockstep.MaxValueBytes))} {
+		if _, err := o.WithAll(f); !errors.Is(err, lockstep.ErrInvalid) {
+			t.Errorf("a field of %d bytes: %v", len(f.JSON), err)
+		}
+	}
+}
