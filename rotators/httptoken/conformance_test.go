@@ -191,25 +191,6 @@ func TestConformance(t *testing.T) {
 	}
 }
 
-// TestIssuedConformance is the suite that the engine's own issuers pass.
-func TestIssuedConformance(t *testing.T) {
-	for _, s := range allShipped(t) {
-		t.Run(s.recipe, func(t *testing.T) {
-			rotatortest.RunIssued(t, rotatortest.IssuedFixture{
-				Rotator: s.rotator(t),
-				New: func(t *testing.T) rotatortest.IssuedTarget {
-					server, target := s.account(t)
-					out := rotatortest.IssuedTarget{Target: target.Target, Count: target.Valid}
-					if s.id != "" {
-						out.Named = func(_ *testing.T, name string) { server.Issue(s.provider.Prefix, name) }
-					}
-					return out
-				},
-			})
-		})
-	}
-}
-
 func TestNoRecipeRollsOrRotates(t *testing.T) {
 	for _, s := range plainShipped() {
 		server, target := s.account(t)
