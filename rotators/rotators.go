@@ -135,21 +135,6 @@ type Planner interface {
 	Plan(ctx context.Context, r *Request) (Plan, error)
 }
 
-// Plan is a Planner's answer.
-type Plan struct {
-	// Actions is what a Run would do, in order, in words for a person.
-	Actions []string
-	// Problems is what would make it fail.
-	Problems []Problem
-}
-
-// Problem is one thing that would make a Run fail.
-type Problem struct {
-	Step    lockstep.Step
-	Problem string
-	Hint    string
-}
-
 // Registry finds a Rotator by its name. The zero Registry is empty and ready.
 type Registry struct {
 	mu     sync.RWMutex

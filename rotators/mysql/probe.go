@@ -32,9 +32,9 @@ func (b *base) Test(ctx context.Context, _ *rotators.Request, v lockstep.Value) 
 	if _, err := b.greet(ctx, c); err != nil {
 		return err
 	}
-	for i, probe := range val.probes {
+	for i, probe := range val.Probes {
 		if err := runProbe(ctx, c, probe); err != nil {
-			return probeFault(fmt.Sprintf("run probe %d as %s", i+1, quote(val.user)), err)
+			return probeFault(fmt.Sprintf("run probe %d as %s", i+1, quote(val.User)), err)
 		}
 	}
 	return nil

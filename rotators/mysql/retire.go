@@ -25,32 +25,32 @@ func (a *Alternating) Retire(ctx context.Context, r *rotators.Request, old locks
 	if err != nil {
 		return err
 	}
-	if current.user == gone.user && current.sameServer(gone) {
-		return permanent("", "user %s is the one that AWSCURRENT names: not retired", quote(gone.user))
+	if current.User == gone.User && current.SameServer(gone) {
+		return rotators.Permanent("", "user %s is the one that AWSCURRENT names: not retired", quote(gone.User))
 	}
 	if !a.hasAdmin(r, gone) {
 		return noAdmin(gone)
 	}
 	// The admin's ARN as it is now; an old value may name an earlier one.
-	gone.masterARN = current.masterARN
+	gone.MasterARN = current.MasterARN
 	return a.withAdmin(ctx, r, gone, func(admin *server) error {
-		found, err := admin.look(ctx, gone.user)
+		found, err := admin.look(ctx, gone.User)
 		if err != nil {
 			return err
 		}
-		if len(found[gone.user]) == 0 {
+		if len(found[gone.User]) == 0 {
 			return nil // nobody can log in as it
 		}
-		if err := admin.shut(ctx, r, p, found[gone.user]); err != nil {
+		if err := admin.shut(ctx, r, p, found[gone.User]); err != nil {
 			return admin.lacking(err)
 		}
-		return admin.endSessions(ctx, gone.user)
+		return admin.endSessions(ctx, gone.User)
 	})
 }
 
 // shut makes the guarded change.
 func (s *server) shut(ctx context.Context, r *rotators.Request, p pair, all []*entry) error {
-	c := change{doing: "retire user " + quote(all[0].user), users: p.both(), entries: len(all)}
+	c := change{doing: "retire user " + quote(all[0].user), users: p.Both(), entries: len(all)}
 	var err error
 	if c.marked, err = s.prepareMarks(ctx); err != nil {
 		return err

@@ -35,9 +35,9 @@ func (b *base) Test(ctx context.Context, _ *rotators.Request, v lockstep.Value) 
 	if err := primary(ctx, conn); err != nil {
 		return err
 	}
-	for i, probe := range val.probes {
+	for i, probe := range val.Probes {
 		if err := runProbe(ctx, conn, probe); err != nil {
-			return probeFault(fmt.Sprintf("run probe %d as %s", i+1, quote(val.user)), err)
+			return probeFault(fmt.Sprintf("run probe %d as %s", i+1, quote(val.User)), err)
 		}
 	}
 	return nil
@@ -47,7 +47,7 @@ func (b *base) Test(ctx context.Context, _ *rotators.Request, v lockstep.Value) 
 // now, the sessions that were kept would go on changing the old one.
 func (b *base) doubt(v *value, err error) {
 	if lockstep.AsTargetError(err).Fault == lockstep.FaultRefusedLogin {
-		b.sessions.forget(v.server())
+		b.sessions.forget(v.Server())
 	}
 }
 
@@ -61,7 +61,7 @@ func primary(ctx context.Context, conn *pgx.Conn) error {
 		}
 	}
 	if standby {
-		return transient("the server is a standby: its answer is no verdict")
+		return rotators.Transient("the server is a standby: its answer is no verdict")
 	}
 	return nil
 }

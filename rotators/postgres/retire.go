@@ -23,28 +23,28 @@ func (a *Alternating) Retire(ctx context.Context, r *rotators.Request, old locks
 	if err != nil {
 		return malformed("AWSCURRENT", err)
 	}
-	if current.user == gone.user && current.sameServer(gone) {
-		return permanent("", "role %s is the one that AWSCURRENT names: not retired", quote(gone.user))
+	if current.User == gone.User && current.SameServer(gone) {
+		return rotators.Permanent("", "role %s is the one that AWSCURRENT names: not retired", quote(gone.User))
 	}
 	if !a.hasAdmin(r, gone) {
 		return noAdmin(gone)
 	}
 	// The admin's ARN as it is now; an old value may name an earlier one.
-	gone.masterARN = current.masterARN
+	gone.MasterARN = current.MasterARN
 	return a.withPair(ctx, r, gone, func(session *admin) error {
-		if session.roles[gone.user] == nil {
+		if session.roles[gone.User] == nil {
 			return nil // nobody can log in as it
 		}
-		if err := session.shut(ctx, r, p, gone.user); err != nil {
-			return session.missingRight(err, p.both())
+		if err := session.shut(ctx, r, p, gone.User); err != nil {
+			return session.missingRight(err, p.Both())
 		}
-		return session.endSessions(ctx, gone.user)
+		return session.endSessions(ctx, gone.User)
 	})
 }
 
 // shut makes the guarded change.
 func (a *admin) shut(ctx context.Context, r *rotators.Request, p pair, target string) error {
-	c := change{doing: fmt.Sprintf("retire role %s", quote(target)), roles: a.existing(p.both()), mark: true}
+	c := change{doing: fmt.Sprintf("retire role %s", quote(target)), roles: a.existing(p.Both()), mark: true}
 	for _, n := range c.roles {
 		s := "ALTER ROLE " + quote(n)
 		if n == target {

@@ -120,13 +120,3 @@ func adminFault(err error, arn string) error {
 		Hint: "correct the admin credential in " + arn, Err: te.Err,
 	}
 }
-
-func permanent(hint, format string, args ...any) *lockstep.TargetError {
-	return &lockstep.TargetError{
-		Outcome: lockstep.NotApplied, Fault: lockstep.FaultPermanent, Hint: hint, Err: fmt.Errorf(format, args...),
-	}
-}
-
-func transient(format string, args ...any) *lockstep.TargetError {
-	return &lockstep.TargetError{Outcome: lockstep.NotApplied, Err: fmt.Errorf(format, args...)}
-}
