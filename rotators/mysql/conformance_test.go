@@ -118,13 +118,16 @@ func alternating(t testing.TB) *mysql.Alternating {
 
 // Both rotators can do all that their kind can.
 var (
-	_ rotators.Identifier = (*mysql.Single)(nil)
-	_ rotators.Fencer     = (*mysql.Single)(nil)
-	_ rotators.Planner    = (*mysql.Single)(nil)
-	_ rotators.Identifier = (*mysql.Alternating)(nil)
-	_ rotators.Fencer     = (*mysql.Alternating)(nil)
-	_ rotators.Retirer    = (*mysql.Alternating)(nil)
-	_ rotators.Planner    = (*mysql.Alternating)(nil)
+	_ rotators.Identifier    = (*mysql.Single)(nil)
+	_ rotators.Fencer        = (*mysql.Single)(nil)
+	_ rotators.Planner       = (*mysql.Single)(nil)
+	_ rotators.Identifier    = (*mysql.Alternating)(nil)
+	_ rotators.Fencer        = (*mysql.Alternating)(nil)
+	_ rotators.Retirer       = (*mysql.Alternating)(nil)
+	_ rotators.Planner       = (*mysql.Alternating)(nil)
+	_ rotators.Witness       = (*mysql.Single)(nil)
+	_ rotators.Witness       = (*mysql.Alternating)(nil)
+	_ rotators.SessionKiller = (*mysql.Alternating)(nil)
 )
 
 func TestConformance(t *testing.T) {

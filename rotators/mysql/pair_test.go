@@ -206,9 +206,10 @@ func testSessionsUnseen(t *testing.T, w *world) {
 	e := w.engine(t, alternating(t), user)
 	e.Admin = w.value(t, "blind_"+user, "blind-secret-9")
 	old := e.Rotate(t)
-	te := lockstep.AsTargetError(e.Rotator.(rotators.Retirer).Retire(t.Context(), e.Request(lockstep.Value{}), old))
+	e.Retire(t, old)
+	te := lockstep.AsTargetError(e.Rotator.(rotators.SessionKiller).KillSessions(t.Context(), e.Request(lockstep.Value{}), old))
 	if want := "GRANT PROCESS, CONNECTION ADMIN ON *.* TO `blind_" + user + "`@`%`"; te.Hint != want || te.Fault != lockstep.FaultPermanent {
-		t.Errorf("retire: %+v, want hint %q", te, want)
+		t.Errorf("end sessions: %+v, want hint %q", te, want)
 	}
 	if w.accepts(t, old) || !w.accepts(t, e.Current) {
 		t.Error("the old user is not locked, or AWSCURRENT is")

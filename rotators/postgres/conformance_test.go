@@ -118,13 +118,17 @@ func alternating(t testing.TB) *postgres.Alternating {
 
 // Both rotators can do all that their kind can.
 var (
-	_ rotators.Identifier = (*postgres.Single)(nil)
-	_ rotators.Fencer     = (*postgres.Single)(nil)
-	_ rotators.Planner    = (*postgres.Single)(nil)
-	_ rotators.Identifier = (*postgres.Alternating)(nil)
-	_ rotators.Fencer     = (*postgres.Alternating)(nil)
-	_ rotators.Retirer    = (*postgres.Alternating)(nil)
-	_ rotators.Planner    = (*postgres.Alternating)(nil)
+	_ rotators.Identifier    = (*postgres.Single)(nil)
+	_ rotators.Fencer        = (*postgres.Single)(nil)
+	_ rotators.Planner       = (*postgres.Single)(nil)
+	_ rotators.Identifier    = (*postgres.Alternating)(nil)
+	_ rotators.Fencer        = (*postgres.Alternating)(nil)
+	_ rotators.Retirer       = (*postgres.Alternating)(nil)
+	_ rotators.Planner       = (*postgres.Alternating)(nil)
+	_ rotators.Witness       = (*postgres.Single)(nil)
+	_ rotators.Witness       = (*postgres.Alternating)(nil)
+	_ rotators.SessionKiller = (*postgres.Alternating)(nil)
+	_ rotators.SessionKiller = (*postgres.Single)(nil)
 )
 
 func TestConformance(t *testing.T) {

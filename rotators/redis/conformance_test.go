@@ -29,7 +29,7 @@ func (s secret) value(t testing.TB) lockstep.Value { return rotatortest.Written(
 
 // adminRules is what the guide tells people to give to the admin.
 const adminRules = "resetkeys ~lockstep:* resetchannels -@all +acl|setuser +acl|getuser +acl|save +config|get " +
-	"+config|rewrite +cluster|nodes +readonly +role +info +time +watch +multi +exec +get +set"
+	"+config|rewrite +cluster|nodes +readonly +role +info +time +watch +multi +exec +get +set +client|id +client|list +client|kill"
 
 // world is one or more servers on which each test makes users of its own.
 type world struct{ servers []*redistest.Server }
@@ -119,7 +119,7 @@ func (w *world) target(t *testing.T) rotatortest.Target {
 		ARN:     rotatortest.ARN(user),
 		Current: w.secret(user, rotatortest.FirstPassword).value(t), Admin: admin, Marks: true,
 		WrongAdmin: wrong(t, admin), NoRight: w.secret("weak", "feeble-secret-77").value(t),
-		Wrong: wrong, Accepts: w.accepts, Session: w.session, SessionsLinger: true, Parts: len(w.servers) > 1,
+		Wrong: wrong, Accepts: w.accepts, Session: w.session, Parts: len(w.servers) > 1,
 		Away:  func(t *testing.T) { w.servers[0].Pause(t) },
 		Back:  func(t *testing.T) { w.servers[0].Resume(t) },
 		Clear: func(t *testing.T, v lockstep.Value) string { return rotatortest.Read[secret](t, v).Password },
@@ -134,10 +134,12 @@ func rotator(t testing.TB) *redis.Rotator {
 }
 
 var (
-	_ rotators.Identifier = (*redis.Rotator)(nil)
-	_ rotators.Fencer     = (*redis.Rotator)(nil)
-	_ rotators.Retirer    = (*redis.Rotator)(nil)
-	_ rotators.Planner    = (*redis.Rotator)(nil)
+	_ rotators.Identifier    = (*redis.Rotator)(nil)
+	_ rotators.Fencer        = (*redis.Rotator)(nil)
+	_ rotators.Retirer       = (*redis.Rotator)(nil)
+	_ rotators.Planner       = (*redis.Rotator)(nil)
+	_ rotators.Witness       = (*redis.Rotator)(nil)
+	_ rotators.SessionKiller = (*redis.Rotator)(nil)
 )
 
 func TestConformance(t *testing.T) {

@@ -71,6 +71,7 @@ func rights(admin string) string {
 var adminRules = []string{
 	"~lockstep:*", "+acl|setuser", "+acl|getuser", "+acl|save", "+config|get", "+config|rewrite",
 	"+cluster|nodes", "+readonly", "+role", "+info", "+time", "+watch", "+multi", "+exec", "+get", "+set",
+	"+client|id", "+client|list", "+client|kill",
 }
 
 // changeFault reads the failure of a command that may have changed something.

@@ -33,7 +33,7 @@ func (r *Rotator) Plan(ctx context.Context, req *rotators.Request) (rotators.Pla
 		p.Fails(lockstep.StepSet, err)
 	}
 	p.Will("test: log in to each node as %q%s", current.user, rotators.ProbesInWords(len(current.probes)))
-	p.Will("retire: remove the old password from each node, when the policy allows; sessions stay logged in")
+	p.Will("retire: remove the old password from each node and end the connections that are older than the new one, when the policy allows")
 	return p, ctx.Err()
 }
 

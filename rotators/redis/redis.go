@@ -181,7 +181,7 @@ func leftovers(live []lockstep.Value, keep ...*value) []string {
 }
 
 // Retire removes old's password on every node; sessions that used it stay
-// logged in. Errors: TargetErrors; FaultPermanent if AWSCURRENT has the same
+// logged in until KillSessions. Errors: TargetErrors; FaultPermanent if AWSCURRENT has the same
 // password. With several nodes the Outcome is Unknown, since some may have
 // been changed.
 func (r *Rotator) Retire(ctx context.Context, req *rotators.Request, old lockstep.Value) error {

@@ -43,9 +43,6 @@ type Target struct {
 	// Session logs in with v and stays; the channel is closed when the target
 	// ends the session. Nil if the target has none.
 	Session func(t *testing.T, v lockstep.Value) <-chan struct{}
-	// SessionsLinger tells that a target cannot say which credential a session
-	// used: a retirement then ends none.
-	SessionsLinger bool
 	// Parts tells that the target is several servers: a call that was refused
 	// half-way says Unknown, where another says NotApplied.
 	Parts bool
