@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode"
+	"time"
 
 	"lockstep"
 	"lockstep/password"
@@ -21,6 +21,10 @@ type Login struct {
 	Port                           int
 	SSLMode, MasterARN             string
 	Probes                         []string
+	// Endpoints are further ways to the same accounts: replicas and poolers.
+	Endpoints []Endpoint
+	// Propagation is how long a change may take to get to the Endpoints.
+	Propagation time.Duration
 
 	object *Object
 	engine string
@@ -69,7 +73,10 @@ func ReadLogin(v lockstep.Value, form LoginForm) (*Login, error) {
 	if l.Probes, err = o.List("probes"); err != nil {
 		return nil, invalid("the field %q is not a list of queries", "probes")
 	}
-	return l, l.validate()
+	if err := l.validate(); err != nil {
+		return nil, err
+	}
+	return l, l.readEndpoints()
 }
 
 // readSSL takes AWS's switch, where libpq's word is not given: true means
@@ -101,10 +108,7 @@ func (l *Login) validate() error {
 		return invalid("the field %q is none of %s", "sslmode", strings.Join(modes, ", "))
 	}
 	l.Host = strings.TrimSuffix(strings.TrimPrefix(l.Host, "["), "]")
-	// One host: a list or a socket's path would be another place for each use.
-	if strings.ContainsFunc(l.Host, func(r rune) bool {
-		return r > unicode.MaxASCII || !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune(".-_:%", r)
-	}) {
+	if !oneHost(l.Host) {
 		return invalid("the field %q is not one host name or address", "host")
 	}
 	return nil

@@ -46,6 +46,27 @@ func TestLogin(t *testing.T) {
 	}
 }
 
+func TestLoginEndpoints(t *testing.T) {
+	const rest = `"host":"db","username":"u","password":"p","endpoints":`
+	l, err := read(lockstep.StringValue(`{` + rest + `[{"host":"r1","kind":"replica"},{"host":"[::1]","port":6432,"kind":"pooler"}]}`))
+	if err != nil || len(l.Endpoints) != 2 || l.Endpoints[0].Address() != "r1:5432" || l.Endpoints[1].Address() != "[::1]:6432" {
+		t.Fatalf("%+v, %v", l, err)
+	}
+	if at := l.At(l.Endpoints[1]); at.Address() != "[::1]:6432" || at.Password != "p" || l.Host != "db" {
+		t.Errorf("%+v", at)
+	}
+	for _, text := range []string{
+		`"planted"`, `["planted:1"]`, `{}`, `[{"host":"planted"}]`, `[{"host":"a,planted","kind":"pooler"}]`, `[{"kind":"pooler"}]`,
+		`[{"host":"a","port":70000,"kind":"pooler"}]`, `[{"host":"a","kind":"planted"}]`,
+		"[" + strings.Repeat(`{"host":"a","kind":"pooler"},`, 100) + `{"host":"a","kind":"pooler"}]`,
+	} {
+		_, err := read(lockstep.StringValue(`{` + rest + text + `}`))
+		if !errors.Is(err, lockstep.ErrInvalid) || !strings.Contains(err.Error(), "endpoints") || strings.Contains(err.Error(), "planted") {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
 // TestLoginServer: case and a final dot are no other server, another name is.
 func TestLoginServer(t *testing.T) {
 	named := func(host string) *jsonvalue.Login {

@@ -35,12 +35,37 @@ func (b *base) Test(ctx context.Context, _ *rotators.Request, v lockstep.Value) 
 	if err := primary(ctx, conn); err != nil {
 		return err
 	}
+	return runProbes(ctx, conn, val)
+}
+
+func runProbes(ctx context.Context, conn *pgx.Conn, val *value) error {
 	for i, probe := range val.Probes {
 		if err := runProbe(ctx, conn, probe); err != nil {
 			return probeFault(fmt.Sprintf("run probe %d as %s", i+1, quote(val.User)), err)
 		}
 	}
 	return nil
+}
+
+// TestEndpoints logs in through the replicas and poolers that v names, and asks
+// each something: a pooler may let a client in before its server does. Errors:
+// TargetErrors, as rotators.EndpointTester says.
+func (b *base) TestEndpoints(ctx context.Context, _ *rotators.Request, v lockstep.Value) error {
+	val, err := parse(v)
+	if err != nil {
+		return malformed("the value", err)
+	}
+	return val.EachEndpoint(ctx, func(ctx context.Context, at *value) error {
+		conn, err := b.login(ctx, at)
+		if err != nil {
+			return err
+		}
+		defer logout(ctx, conn)
+		if err := runProbe(ctx, conn, "SELECT 1"); err != nil {
+			return askFault("ask for one row", err)
+		}
+		return runProbes(ctx, conn, at)
+	})
 }
 
 // doubt follows a refused login: if the host's name leads to another server by
