@@ -89,8 +89,24 @@ func Run(t *testing.T, f Fixture) {
 		{"plan is true", testPlan},
 		{"no clear credential in the target's log", testLog},
 	} {
-		t.Run(one.name, func(t *testing.T) { one.test(t, &suite{rotator: f.Rotator, Target: f.New(t)}) })
+		came := "FAIL"
+		t.Run(one.name, func(t *testing.T) {
+			defer func() { came = outcome(t) }()
+			one.test(t, &suite{rotator: f.Rotator, Target: f.New(t)})
+		})
+		t.Attr("conformance", one.name+"="+came) // make test prints a table of them
 	}
+}
+
+// outcome is a case's place in the table: "-" for what the target has not.
+func outcome(t *testing.T) string {
+	switch {
+	case t.Failed():
+		return "FAIL"
+	case t.Skipped():
+		return "-"
+	}
+	return "yes"
 }
 
 // suite is one test's state.
