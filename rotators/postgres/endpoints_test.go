@@ -23,7 +23,7 @@ type reached struct {
 func TestReplica(t *testing.T) {
 	w := newWorld(t)
 	replica := w.Replica(t)
-	for _, r := range []rotators.Rotator{single(t), alternating(t)} {
+	for _, r := range []rotators.Chooser{single(t), alternating(t)} {
 		tester := r.(rotators.EndpointTester)
 		e := w.engine(t, r, "rep_"+rotatortest.RandomName())
 		e.Current = rotatortest.Written(t, reached{
