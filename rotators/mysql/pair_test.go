@@ -206,7 +206,7 @@ func testSessionsUnseen(t *testing.T, w *world) {
 	e := w.engine(t, alternating(t), user)
 	e.Admin = w.value(t, "blind_"+user, "blind-secret-9")
 	old := e.Rotate(t)
-	e.Retire(t, old)
+	rotatortest.Check(t, e.Rotator.(rotators.Retirer).Retire(t.Context(), e.Request(lockstep.Value{}), old))
 	te := lockstep.AsTargetError(e.Rotator.(rotators.SessionKiller).KillSessions(t.Context(), e.Request(lockstep.Value{}), old))
 	if want := "GRANT PROCESS, CONNECTION ADMIN ON *.* TO `blind_" + user + "`@`%`"; te.Hint != want || te.Fault != lockstep.FaultPermanent {
 		t.Errorf("end sessions: %+v, want hint %q", te, want)

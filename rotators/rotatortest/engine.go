@@ -50,10 +50,12 @@ func (e *Engine) Rotate(t testing.TB) (old lockstep.Value) {
 	return old
 }
 
-// Retire removes an old value.
+// Retire removes an old value and ends its sessions.
 func (e *Engine) Retire(t testing.TB, old lockstep.Value) {
 	t.Helper()
-	Check(t, e.Rotator.(rotators.Retirer).Retire(t.Context(), e.Request(lockstep.Value{}), old))
+	r := e.Request(lockstep.Value{})
+	Check(t, e.Rotator.(rotators.Retirer).Retire(t.Context(), r, old))
+	Check(t, e.Rotator.(rotators.SessionKiller).KillSessions(t.Context(), r, old))
 }
 
 // Refuses makes a set that must fail for good, with a plan that says so too.
