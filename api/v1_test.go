@@ -298,6 +298,28 @@ func TestV1(t *testing.T) {
 			t.Errorf("%+v", got)
 		}
 	})
+	t.Run("sessions, beside a plan", func(t *testing.T) {
+		var plan, got struct {
+			ID       string
+			Done     bool
+			Sessions []struct {
+				Old     bool
+				Address string
+			}
+		}
+		a.call("POST", "/v1/plans?secret=db/app", "", 202, &plan)
+		a.call("POST", "/v1/sessions?secret=db/app", "", 202, &got)
+		if got.Done || got.ID == "" || got.ID == plan.ID || got.Sessions == nil {
+			t.Errorf("%+v", got)
+		}
+		must(t, a.runs.AnswerPlan(ctx, got.ID, func(p *store.Plan) {
+			p.Sessions = []store.PlanSession{{Old: true, User: "app", Address: "10.0.0.1", Count: 2}}
+		}))
+		a.call("GET", "/v1/sessions/"+got.ID+"?wait=30s", "", 200, &got)
+		if !got.Done || len(got.Sessions) != 1 || !got.Sessions[0].Old || got.Sessions[0].Address != "10.0.0.1" {
+			t.Errorf("%+v", got)
+		}
+	})
 	t.Run("events", func(t *testing.T) {
 		var got struct{ Events []lockstep.Event }
 		a.call("GET", "/v1/events?secret=db/app", "", 200, &got)

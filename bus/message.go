@@ -19,15 +19,15 @@ const maxJobBytes = 8 << 10
 // JobMessage is the body of a Job: what a worker is asked to look at. It is a
 // hint, not an order: the worker reads everything that matters from the store.
 type JobMessage struct {
-	// Kind is "run", "retire", "verify", "plan", "look" or "sweep".
+	// Kind is "run", "retire", "verify", "plan", "look", "sweep" or "sessions".
 	Kind    string             `json:"kind"`
 	Account lockstep.AccountID `json:"account"`
 	Region  lockstep.Region    `json:"region"`
 	// SecretID is the store's number of the Secret, Name its name.
 	SecretID lockstep.SecretID `json:"secretId"`
 	Name     string            `json:"name"`
-	// Run, Version or Plan is set, by Kind: run, retire, plan; a look has the
-	// Inspection's id as its Plan.
+	// Run, Version or Plan is set, by Kind: run, retire, plan and sessions; a
+	// look has the Inspection's id as its Plan.
 	Run     lockstep.RunID     `json:"run,omitempty"`
 	Version lockstep.VersionID `json:"version,omitempty"`
 	Plan    string             `json:"plan,omitempty"`
@@ -93,7 +93,7 @@ func (m JobMessage) check() error {
 		about = string(m.Run)
 	case "retire":
 		about = string(m.Version)
-	case "plan", "look":
+	case "plan", "look", "sessions":
 		about = m.Plan
 	case "verify", "sweep":
 		about = m.Name

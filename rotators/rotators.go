@@ -70,6 +70,9 @@ type Request struct {
 	// Admin is AWSCURRENT of the secret that Current names as its "masterarn";
 	// zero if it names none.
 	Admin lockstep.Value
+	// Since is when AWSCURRENT was finished, by the store's clock; zero if it
+	// never was. Witness and SessionKiller tell sessions apart by it.
+	Since time.Time
 	// Passwords is the Secret's own policy for new values, which Create lays
 	// over the rotator's (password.Policy.With).
 	Passwords lockstep.PasswordPolicy
@@ -124,7 +127,8 @@ type Fencer interface {
 var ErrCurrents = errors.New("the credential is AWSCURRENT's")
 
 // Retirer removes an old credential at the target: so that old no longer logs
-// in, and Current still does. Done already is success.
+// in, and Current still does. Done already is success. Sessions are the business
+// of a SessionKiller.
 type Retirer interface {
 	Retire(ctx context.Context, r *Request, old lockstep.Value) error
 }
@@ -133,21 +137,6 @@ type Retirer interface {
 // changing anything.
 type Planner interface {
 	Plan(ctx context.Context, r *Request) (Plan, error)
-}
-
-// Plan is a Planner's answer.
-type Plan struct {
-	// Actions is what a Run would do, in order, in words for a person.
-	Actions []string
-	// Problems is what would make it fail.
-	Problems []Problem
-}
-
-// Problem is one thing that would make a Run fail.
-type Problem struct {
-	Step    lockstep.Step
-	Problem string
-	Hint    string
 }
 
 // Registry finds a Rotator by its name. The zero Registry is empty and ready.

@@ -130,7 +130,17 @@ const planPatience = 30 * time.Second
 // with PlanResult.
 // Errors: Refusals of kind ErrNotFound, ErrState (no rotator).
 func (s *Service) Plan(ctx context.Context, ref keeper.Ref) (*store.Plan, error) {
-	id, err := lockstep.NewID("plan")
+	return s.question(ctx, ref, store.JobPlan)
+}
+
+// Sessions asks a worker who uses a Secret's credentials; its answer is read with
+// PlanResult. Errors: as Plan's.
+func (s *Service) Sessions(ctx context.Context, ref keeper.Ref) (*store.Plan, error) {
+	return s.question(ctx, ref, store.JobSessions)
+}
+
+func (s *Service) question(ctx context.Context, ref keeper.Ref, kind store.JobKind) (*store.Plan, error) {
+	id, err := lockstep.NewID(string(kind))
 	if err != nil {
 		return nil, err
 	}
@@ -147,18 +157,18 @@ func (s *Service) Plan(ctx context.Context, ref keeper.Ref) (*store.Plan, error)
 		if err != nil {
 			return err
 		}
-		plan, err = tx.OpenPlan(secret.ID, b.Now.Add(-planPatience))
+		plan, err = tx.OpenPlan(secret.ID, kind, b.Now.Add(-planPatience))
 		if !errors.Is(err, lockstep.ErrNotFound) {
 			return err // two at once are one: they would share a subject
 		}
-		plan = &store.Plan{ID: id, Secret: secret.ID, Created: b.Now}
+		plan = &store.Plan{ID: id, Kind: kind, Secret: secret.ID, Created: b.Now}
 		if err := tx.DeletePlansBefore(b.Now.Add(-planKept)); err != nil {
 			return fmt.Errorf("forget old plans: %w", err)
 		}
 		if err := tx.SavePlan(plan); err != nil {
 			return fmt.Errorf("save plan: %w", err)
 		}
-		return b.AddJob(store.Job{Kind: store.JobPlan, Plan: id})
+		return b.AddJob(store.Job{Kind: kind, Plan: id})
 	})
 	return plan, err
 }

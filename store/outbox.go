@@ -17,6 +17,8 @@ const (
 	JobPlan   JobKind = "plan"
 	JobLook   JobKind = "look"
 	JobSweep  JobKind = "sweep"
+	// JobSessions asks who uses a Secret's credentials; its Plan is the question.
+	JobSessions JobKind = "sessions"
 )
 
 // Job is a queue message in the outbox, waiting to be published.

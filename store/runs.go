@@ -27,9 +27,9 @@ type RunReader interface {
 	StrandedRuns(limit int) ([]*lockstep.Run, error)
 	// Plan reads a dry run. ErrNotFound.
 	Plan(id string) (*Plan, error)
-	// OpenPlan reads the newest dry run of a Secret that was asked for at or after
-	// since and that no worker has answered. ErrNotFound.
-	OpenPlan(secret lockstep.SecretID, since time.Time) (*Plan, error)
+	// OpenPlan reads the newest question of a kind about a Secret that was asked at
+	// or after since and that no worker has answered. ErrNotFound.
+	OpenPlan(secret lockstep.SecretID, kind JobKind, since time.Time) (*Plan, error)
 	// Violations runs the checks of ROTATION-PROTOCOL.md section 10 that can
 	// be told from rows alone on the next limit Secrets above a number, and lists
 	// what breaks them. Last is where the next page begins; zero if this was the
@@ -105,7 +105,8 @@ type SlotWriter interface {
 	ReleaseSlot(l lockstep.Lease) error
 }
 
-// Plan is a dry run: asked for by a person, answered by a worker.
+// Plan is a question that a person asks and a worker answers: a dry run, or who
+// uses the Secret's credentials.
 type Plan struct {
 	ID      string
 	Secret  lockstep.SecretID
@@ -116,8 +117,28 @@ type Plan struct {
 	// fail; empty means ready.
 	Actions  []string
 	Problems []PlanProblem
+	// Kind is JobPlan, the default, or JobSessions.
+	Kind JobKind
+	// Sessions answers one of kind JobSessions.
+	Sessions []PlanSession
 	// Error is set if the plan could not be made at all.
 	Error string
+}
+
+// PlanSession is what a target says about who uses a credential: all sessions of
+// one application from one address.
+type PlanSession struct {
+	// Old tells that they use an older credential than AWSCURRENT's.
+	Old bool `json:"old"`
+	// User is who they are logged in as at the target.
+	User        string `json:"user"`
+	Address     string `json:"address,omitempty"`
+	Application string `json:"application,omitempty"`
+	// Since is when the oldest logged in; absent if the target does not say.
+	Since *time.Time `json:"since,omitempty"`
+	Count int        `json:"count"`
+	// Certain is false if they may use another credential of the same account.
+	Certain bool `json:"certain"`
 }
 
 // PlanProblem is one thing that would make a Run fail.

@@ -300,8 +300,8 @@ func (c *carrier) request() *rotators.Request {
 	return &rotators.Request{
 		ARN: v.Secret.ARN, Name: v.Secret.Name, Version: c.version(),
 		Pending: v.Pending, Current: v.Current, Live: v.Live, Admin: v.Admin,
-		Passwords: passwordsOf(v.Secret),
-		Guard:     rotators.Guard{Fence: c.claim.Lease().Fence, NotAfter: c.claim.NotAfter},
+		Since: v.Secret.LastRotated, Passwords: passwordsOf(v.Secret),
+		Guard: rotators.Guard{Fence: c.claim.Lease().Fence, NotAfter: c.claim.NotAfter},
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"lockstep"
 	"lockstep/internal/pgtest"
+	"lockstep/keeper"
 	"lockstep/rotators/postgres"
 	"lockstep/runs"
 	"lockstep/store"
@@ -97,5 +98,44 @@ func TestLooksAtTargets(t *testing.T) {
 	}))
 	if in, found := w.inspect(t); len(found) != 0 || in.Excused != 1 {
 		t.Errorf("AWSCURRENT is refused, which is known: %+v, %v", in, found)
+	}
+}
+
+// TestSessionsOfAPair: who still uses the old credential is named, and is gone
+// once it is retired.
+func TestSessionsOfAPair(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, pgtest.Shared(t))
+	s := w.app(t, postgres.NameAlternating, func(in *runs.RotateInput) {
+		in.Retirement = &lockstep.Retirement{After: lockstep.RetireManual}
+	})
+	w.pool(t.Context(), t)
+	old := w.current(t, "app")
+	conn := w.pg.Connect(t, old.User, old.Password, w.database)
+	w.succeeded(t, w.rotate(t, "app").Run)
+	ask := func() *store.Plan {
+		plan, err := w.engine.Sessions(t.Context(), keeper.Ref{Owner: owner, ID: "app"})
+		must(t, err)
+		w.poll(t, "the answer", func() bool {
+			plan, err = w.engine.PlanResult(t.Context(), owner, plan.ID)
+			must(t, err)
+			return plan.Done
+		})
+		return plan
+	}
+	if got := ask(); len(got.Sessions) != 1 || !got.Sessions[0].Old || got.Sessions[0].User != old.User || got.Sessions[0].Since == nil {
+		t.Errorf("before the retirement: %+v", got)
+	}
+	_, err := w.engine.ReleaseRetirement(t.Context(), keeper.Ref{Owner: owner, ID: "app"}, runs.Release{By: "me"})
+	must(t, err)
+	w.until(t, "the retirement", func(tx store.ReadTx) (bool, error) {
+		list, err := tx.Events(s.ID, 0, 100)
+		return strings.Contains(fmt.Sprint(list), string(lockstep.EventVersionRetired)), err
+	})
+	if got := ask(); len(got.Sessions) != 0 || got.Error != "" {
+		t.Errorf("after it: %+v", got)
+	}
+	if conn.Ping(t.Context()) == nil {
+		t.Error("a session of the old credential lives on")
 	}
 }

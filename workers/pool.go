@@ -253,6 +253,8 @@ func (p *Pool) work(ctx context.Context, job bus.JobMessage, holder string) erro
 		return p.look(ctx, job)
 	case store.JobSweep:
 		return p.sweep(ctx, job.SecretID, holder)
+	case store.JobSessions:
+		return p.sessions(ctx, job.SecretID, job.Plan)
 	default:
 		return p.plan(ctx, job.SecretID, job.Plan)
 	}

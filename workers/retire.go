@@ -7,7 +7,6 @@ import (
 
 	"lockstep"
 	"lockstep/rotators"
-	"lockstep/store"
 )
 
 // retire removes the credential of an old Version at the target.
@@ -74,10 +73,23 @@ func (c *carrier) removeOld(ctx context.Context) error {
 	if err := c.call(ctx, func(ctx context.Context) error { return retirer.Retire(ctx, r, old) }); err != nil {
 		return err
 	}
+	if err := c.endSessions(ctx, r, old); err != nil {
+		return err
+	}
 	if err := c.login(ctx, c.values.Current); verdict(err) != accepted {
 		return notChanged(err)
 	}
 	return nil
+}
+
+// endSessions ends the sessions that still use a value which the target refuses
+// by now.
+func (c *carrier) endSessions(ctx context.Context, r *rotators.Request, old lockstep.Value) error {
+	killer, ok := c.rotator.(rotators.SessionKiller)
+	if !ok {
+		return nil
+	}
+	return c.call(ctx, func(ctx context.Context) error { return killer.KillSessions(ctx, r, old) })
 }
 
 // prepareAside is prepare for claims without a Run: its failures are returned.
@@ -158,48 +170,4 @@ func (c *carrier) verifyCurrent(ctx context.Context) (repaired bool, err error) 
 		return false, err
 	}
 	return c.restoreCurrent(ctx)
-}
-
-// plan answers a dry run. It changes nothing and takes no slot.
-func (p *Pool) plan(ctx context.Context, id lockstep.SecretID, plan string) error {
-	answer, err := p.makePlan(ctx, id)
-	return p.cfg.Engine.AnswerPlan(ctx, plan, func(row *store.Plan) {
-		row.Actions = answer.Actions
-		for _, problem := range answer.Problems {
-			row.Problems = append(row.Problems, store.PlanProblem{Step: problem.Step, Problem: problem.Problem, Hint: problem.Hint})
-		}
-		if err != nil {
-			row.Error = err.Error()
-		}
-	})
-}
-
-func (p *Pool) makePlan(ctx context.Context, id lockstep.SecretID) (rotators.Plan, error) {
-	values, err := p.cfg.Vault.EngineValues(ctx, id, "")
-	if err != nil {
-		return rotators.Plan{}, fmt.Errorf("open values: %w", err)
-	}
-	if values.NoAdmin != nil {
-		return rotators.Plan{}, values.NoAdmin
-	}
-	if values.Secret.Rotation == nil {
-		return rotators.Plan{}, fmt.Errorf("secret has no rotation: %w", lockstep.ErrState)
-	}
-	if values.Secret.Rotation.Custom {
-		return rotators.Plan{}, fmt.Errorf("rotator %s is a custom one, which has no dry run: %w", values.Secret.Rotation.Rotator, lockstep.ErrInvalid)
-	}
-	rotator, err := p.rotatorOf(ctx, values.Secret)
-	if err != nil {
-		return rotators.Plan{}, err
-	}
-	planner, ok := rotator.(rotators.Planner)
-	if !ok {
-		return rotators.Plan{}, fmt.Errorf("rotator %s has no dry run: %w", values.Secret.Rotation.Rotator, lockstep.ErrInvalid)
-	}
-	ctx, cancel := context.WithTimeout(ctx, p.cfg.CallTimeout)
-	defer cancel()
-	return planner.Plan(ctx, &rotators.Request{
-		ARN: values.Secret.ARN, Name: values.Secret.Name,
-		Current: values.Current, Live: values.Live, Admin: values.Admin, Passwords: passwordsOf(values.Secret),
-	})
 }

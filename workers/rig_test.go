@@ -396,3 +396,11 @@ type retiring struct{ hooked[*postgres.Alternating] }
 func (h retiring) Retire(ctx context.Context, r *rotators.Request, old lockstep.Value) error {
 	return h.hooks.around(ctx, "retire", func() error { return h.real.Retire(ctx, r, old) })
 }
+
+func (h retiring) KillSessions(ctx context.Context, r *rotators.Request, old lockstep.Value) error {
+	return h.hooks.around(ctx, "kill", func() error { return h.real.KillSessions(ctx, r, old) })
+}
+
+func (h retiring) Sessions(ctx context.Context, r *rotators.Request, v lockstep.Value) ([]rotators.Session, error) {
+	return h.real.Sessions(ctx, r, v)
+}

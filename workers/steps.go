@@ -251,7 +251,11 @@ func (c *carrier) test(ctx context.Context) error {
 		}
 		c.claim.Resumed = false
 	}
-	if err := c.login(ctx, c.values.Pending); err != nil {
+	err := c.login(ctx, c.values.Pending)
+	if tester, ok := c.rotator.(rotators.EndpointTester); ok && err == nil {
+		err = c.call(ctx, func(ctx context.Context) error { return tester.TestEndpoints(ctx, c.request(), c.values.Pending) })
+	}
+	if err != nil {
 		c.publishUntested(ctx)
 		te := *lockstep.AsTargetError(err)
 		te.Outcome = lockstep.NotApplied // a login changes nothing

@@ -49,6 +49,11 @@ func (c *carrier) removePending(ctx context.Context) error {
 	pending, r := c.values.Pending, c.request()
 	r.Pending = lockstep.Value{}
 	err := c.call(ctx, func(ctx context.Context) error { return retirer.Retire(ctx, r, pending) })
+	if err == nil && c.claim.Traits.Overlap == lockstep.TwoAccounts {
+		// Where one account has both values, sessions are told apart by their age
+		// alone, and those before AWSCURRENT may use a value that stays.
+		return c.endSessions(ctx, r, pending)
+	}
 	if err == nil || lockstep.AsTargetError(err).Outcome == lockstep.Unknown {
 		return err
 	}

@@ -50,6 +50,7 @@ type History interface {
 type Rotations interface {
 	Configure(ctx context.Context, ref keeper.Ref, in runs.RotateInput) (*lockstep.Secret, error)
 	Plan(ctx context.Context, ref keeper.Ref) (*store.Plan, error)
+	Sessions(ctx context.Context, ref keeper.Ref) (*store.Plan, error)
 	PlanResult(ctx context.Context, owner store.Owner, id string) (*store.Plan, error)
 }
 
@@ -201,6 +202,8 @@ func ownRoutes() []route {
 		{http.MethodPut, "/v1/rotation", "PutRotation", http.StatusOK, (*API).putRotation},
 		{http.MethodPost, "/v1/plans", "CreatePlan", http.StatusAccepted, (*API).createPlan},
 		{http.MethodGet, "/v1/plans/{id}", "GetPlan", http.StatusOK, (*API).getPlan},
+		{http.MethodPost, "/v1/sessions", "CreateSessionList", http.StatusAccepted, (*API).createSessionList},
+		{http.MethodGet, "/v1/sessions/{id}", "GetSessionList", http.StatusOK, (*API).getSessionList},
 		{http.MethodGet, "/v1/events", "ListEvents", http.StatusOK, (*API).listEvents},
 		{http.MethodGet, "/v1/status", "GetStatus", http.StatusOK, (*API).status},
 		{http.MethodGet, "/v1/openapi.json", "GetOpenAPI", http.StatusOK, (*API).openAPI},

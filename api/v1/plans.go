@@ -53,6 +53,15 @@ const (
 )
 
 func (a *API) getPlan(ctx context.Context, c call) (any, error) {
+	p, err := a.answered(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	return showPlan(p), nil
+}
+
+// answered reads a question that was asked, as long as its caller waits.
+func (a *API) answered(ctx context.Context, c call) (*store.Plan, error) {
 	if err := a.may(ctx, c, nil); err != nil {
 		return nil, err
 	}
@@ -60,11 +69,7 @@ func (a *API) getPlan(ctx context.Context, c call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := a.awaitPlan(ctx, c, min(wait, maxWait))
-	if err != nil {
-		return nil, err
-	}
-	return showPlan(p), nil
+	return a.awaitPlan(ctx, c, min(wait, maxWait))
 }
 
 // awaitPlan reads a plan until it is answered or the wait is over.

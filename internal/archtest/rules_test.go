@@ -63,14 +63,15 @@ func rules() []rule {
 		{folder: "internal/rootkey", may: []string{"hsm"}},
 		{folder: "internal/softhsm"},
 		{folder: "internal/harden"},
-		{folder: "internal/pgserver"},
+		{folder: "internal/privateserver", may: []string{"internal/freeport"}},
+		{folder: "internal/pgserver", may: []string{"internal/privateserver"}},
 		{folder: "internal/pgtest", may: []string{"internal/pgserver"}},
 		{folder: "internal/migratedtest", may: []string{"store/sqlstore", "internal/pgserver", "internal/pgtest"}},
-		{folder: "internal/mariadbtest"},
-		{folder: "internal/redistest"},
 		{folder: "internal/providertest"},
 		{folder: "internal/tokentest", may: []string{"rotators"}},
 		{folder: "internal/oauthtest"},
+		{folder: "internal/mariadbtest", may: []string{"internal/privateserver"}},
+		{folder: "internal/redistest", may: []string{"internal/freeport", "internal/privateserver"}},
 
 		// What breaks a server on purpose (build tag "faults"), and what holds
 		// the house and its documents together.

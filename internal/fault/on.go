@@ -388,6 +388,15 @@ func (f severalRotator) Revoke(ctx context.Context, r *rotators.Request, m rotat
 	return target("revoke", func() error { return f.real.Revoke(ctx, guarded(r), m) })
 }
 
+// KillSessions is rotators.SessionKiller's.
+func (f pairRotator) KillSessions(ctx context.Context, r *rotators.Request, old lockstep.Value) error {
+	killer, ok := f.Chooser.(rotators.SessionKiller)
+	if !ok {
+		return nil
+	}
+	return target("kill", func() error { return killer.KillSessions(ctx, r, old) })
+}
+
 // target gives an injected fault the form in which a rotator reports trouble:
 // a call that was not made is NotApplied, a lost answer is Unknown.
 func target(name string, do func() error) error {

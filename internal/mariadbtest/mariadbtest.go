@@ -3,8 +3,7 @@
 // shared with a server that the system may run. A missing MariaDB fails the
 // test: nothing is skipped.
 //
-// The server never outlives its process: a small guard (a shell that waits for
-// the end of a pipe) stops it and removes its directory also when the test
+// The server never outlives its process (see privateserver), also when the test
 // binary is killed.
 package mariadbtest
 
@@ -17,7 +16,6 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -28,10 +26,12 @@ import (
 	"time"
 
 	"github.com/go-sql-driver/mysql"
+
+	"lockstep/internal/privateserver"
 )
 
 // Host is the address that a server listens on.
-const Host = "127.0.0.1"
+const Host = privateserver.Host
 
 // Root is the name of the user who may do everything.
 const Root = "root"
@@ -47,7 +47,7 @@ type Server struct {
 	password string
 	options  []string
 	owner    *syscall.Credential
-	process  *process // nil while paused
+	process  *privateserver.Process // nil while paused
 }
 
 // Start starts a server, with further options of mariadbd such as "--skip-ssl";
@@ -231,13 +231,13 @@ func (s *Server) prepare(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("no MariaDB found (run deploy/install.sh mariadb): %w", err)
 	}
-	if s.owner, err = owner(); err != nil {
+	if s.owner, err = privateserver.Owner("mysql", "nobody"); err != nil {
 		return err
 	}
 	if s.dir, err = os.MkdirTemp("", "lockstep-mariadb-"); err != nil {
 		return err
 	}
-	if err := s.own(s.dir); err != nil {
+	if err := privateserver.Give(s.owner, s.dir); err != nil {
 		return err
 	}
 	// A server that starts deletes the tables that others have in its tmpdir.
@@ -256,38 +256,14 @@ ALTER USER 'root'@'localhost' IDENTIFIED BY '%[1]s';
 CREATE OR REPLACE USER 'root'@'127.0.0.1' IDENTIFIED BY '%[1]s';
 GRANT ALL PRIVILEGES ON *.* TO 'root'@'127.0.0.1' WITH GRANT OPTION;
 `, s.password)
-	if err := os.WriteFile(s.path("init.sql"), []byte(init), 0o600); err != nil {
-		return err
-	}
-	return s.own(s.path("init.sql"))
+	return privateserver.Write(s.owner, s.path("init.sql"), init)
 }
 
-func (s *Server) own(path string) error {
-	if s.owner == nil {
-		return nil
-	}
-	return os.Chown(path, int(s.owner.Uid), int(s.owner.Gid))
-}
-
-// startOnFreePort tries again with another port if somebody took the first one
-// in between.
 func (s *Server) startOnFreePort(ctx context.Context) error {
-	const tries = 5
-	var last error
-	for range tries {
-		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", Host+":0")
-		if err != nil {
-			return err
-		}
-		s.port = l.Addr().(*net.TCPAddr).Port
-		if err := l.Close(); err != nil {
-			return err
-		}
-		if last = s.start(ctx); !errors.Is(last, errEnded) {
-			return last
-		}
-	}
-	return last
+	return privateserver.OnFreePort(ctx, func(port int) error {
+		s.port = port
+		return s.start(ctx)
+	})
 }
 
 func (s *Server) arguments() []string {
@@ -299,25 +275,4 @@ func (s *Server) arguments() []string {
 		"--innodb-flush-method=nosync", "--max-connections=200", "--performance-schema=OFF",
 		"--default-time-zone=+03:00", // not UTC, and not where the tests run
 	}, s.options)
-}
-
-// owner is the user that the server runs as: it refuses to run as root. Nil
-// means ourselves.
-func owner() (*syscall.Credential, error) {
-	if os.Getuid() != 0 {
-		return nil, nil
-	}
-	for _, name := range []string{"mysql", "nobody"} {
-		u, err := user.Lookup(name)
-		if _, unknown := errors.AsType[user.UnknownUserError](err); unknown {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		uid, errUID := strconv.ParseUint(u.Uid, 10, 32)
-		gid, errGID := strconv.ParseUint(u.Gid, 10, 32)
-		return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, errors.Join(errUID, errGID)
-	}
-	return nil, errors.New("find a user to run MariaDB as: neither mysql nor nobody exists")
 }

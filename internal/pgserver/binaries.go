@@ -2,15 +2,11 @@ package pgserver
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
-	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
 	"slices"
 	"strconv"
-	"syscall"
 )
 
 // binaries returns the directory that holds initdb and postgres: the newest
@@ -42,29 +38,4 @@ func major(initdb string) int {
 		return 0
 	}
 	return n
-}
-
-// owner is the user that the server runs as. PostgreSQL refuses to run as
-// root, so root gives it to "postgres", else to "nobody"; everybody else runs
-// it as themselves (nil).
-func owner() (*syscall.Credential, error) {
-	if os.Getuid() != 0 {
-		return nil, nil
-	}
-	for _, name := range []string{"postgres", "nobody"} {
-		u, err := user.Lookup(name)
-		if _, unknown := errors.AsType[user.UnknownUserError](err); unknown {
-			continue
-		}
-		if err != nil {
-			return nil, fmt.Errorf("find a user to run PostgreSQL as: %w", err)
-		}
-		uid, errUID := strconv.ParseUint(u.Uid, 10, 32)
-		gid, errGID := strconv.ParseUint(u.Gid, 10, 32)
-		if err := errors.Join(errUID, errGID); err != nil {
-			return nil, fmt.Errorf("read ids of user %s: %w", name, err)
-		}
-		return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, nil
-	}
-	return nil, errors.New("find a user to run PostgreSQL as: neither postgres nor nobody exists")
 }

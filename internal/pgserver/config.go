@@ -3,13 +3,15 @@ package pgserver
 import (
 	"errors"
 	"log/slog"
+
+	"lockstep/internal/privateserver"
 )
 
 // Superuser is the name of the server's superuser.
 const Superuser = "postgres"
 
 // Host is the address that the server listens on.
-const Host = "127.0.0.1"
+const Host = privateserver.Host
 
 // ErrNoBinaries means that PostgreSQL is not installed. deploy/install.sh
 // installs it.

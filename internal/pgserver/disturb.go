@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
-	"time"
 )
 
 // Crash ends the server at once, in the middle of whatever it does, as an
@@ -22,15 +21,9 @@ func (s *Server) Crash(ctx context.Context) error {
 	if s.process == nil {
 		return nil
 	}
-	if err := signal(s.process.cmd.Process.Pid, syscall.SIGQUIT); err != nil {
-		return err
-	}
-	if !s.process.waitEnd(ctx, 10*time.Second) {
-		return s.stopProcess(ctx)
-	}
-	p := s.process
+	err := s.process.Crash(ctx)
 	s.process = nil
-	return p.releaseGuard()
+	return err
 }
 
 // FreezeAll halts the server and all its backends, as a machine that is paused:
@@ -47,7 +40,7 @@ func (s *Server) signalAll(sig syscall.Signal) error {
 	if s.process == nil {
 		return nil
 	}
-	parent := s.process.cmd.Process.Pid
+	parent := s.process.PID()
 	if err := signal(parent, sig); err != nil { // first: it starts no more
 		return err
 	}

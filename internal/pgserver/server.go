@@ -2,9 +2,9 @@
 // on loopback, a random password for the superuser, nothing shared with a
 // server that the system may run. The demo and the tests live on it.
 //
-// The server never outlives its process: a small guard (a shell that waits for
-// the end of a pipe) stops it and removes its directory also when the process
-// is killed. Stop does the same in good order.
+// The server never outlives its process (see privateserver): it is stopped and
+// its directory removed also when the process is killed. Stop does the same in
+// good order.
 package pgserver
 
 import (
@@ -23,9 +23,10 @@ import (
 	"strings"
 	"sync"
 	"syscall"
-	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"lockstep/internal/privateserver"
 )
 
 // Server is a running private PostgreSQL. Its methods may be called
@@ -40,7 +41,7 @@ type Server struct {
 	owner    *syscall.Credential
 
 	mu      sync.Mutex
-	process *process // nil when stopped
+	process *privateserver.Process // nil when stopped
 }
 
 // Start makes and starts a server; ctx bounds the start, not the server's life.
@@ -167,17 +168,17 @@ func (s *Server) prepare(ctx context.Context) error {
 	if s.bin, err = binaries(); err != nil {
 		return err
 	}
-	if s.owner, err = owner(); err != nil {
+	if s.owner, err = privateserver.Owner("postgres", "nobody"); err != nil {
 		return err
 	}
 	if s.dir, err = os.MkdirTemp(s.cfg.Dir, "lockstep-pg-"); err != nil {
 		return fmt.Errorf("make directory: %w", err)
 	}
 	pwfile := filepath.Join(s.dir, "password")
-	if err := os.WriteFile(pwfile, []byte(s.password+"\n"), 0o600); err != nil {
-		return fmt.Errorf("write password file: %w", err)
+	if err := privateserver.Give(s.owner, s.dir); err != nil {
+		return err
 	}
-	if err := s.own(s.dir, pwfile); err != nil {
+	if err := privateserver.Write(s.owner, pwfile, s.password+"\n"); err != nil {
 		return err
 	}
 	initdb := exec.CommandContext(ctx, filepath.Join(s.bin, "initdb"), "--pgdata", s.data(), // #nosec G204 -- PostgreSQL binaries that were found, with our own arguments
@@ -192,18 +193,6 @@ func (s *Server) prepare(ctx context.Context) error {
 		return fmt.Errorf("remove password file: %w", err)
 	}
 	return s.writeHBA()
-}
-
-func (s *Server) own(paths ...string) error {
-	if s.owner == nil {
-		return nil
-	}
-	for _, p := range paths {
-		if err := os.Chown(p, int(s.owner.Uid), int(s.owner.Gid)); err != nil {
-			return fmt.Errorf("give the server its files: %w", err)
-		}
-	}
-	return nil
 }
 
 func (s *Server) writeHBA() error {
@@ -228,64 +217,9 @@ func (s *Server) remove() error {
 	return nil
 }
 
-// startOnFreePort starts the server, and tries again with another port if
-// somebody took the first one in between.
 func (s *Server) startOnFreePort(ctx context.Context) error {
-	const tries = 5
-	var last error
-	for range tries {
-		port, err := freePort(ctx)
-		if err != nil {
-			return err
-		}
+	return privateserver.OnFreePort(ctx, func(port int) error {
 		s.port = port
-		last = s.startProcess(ctx)
-		if !errors.Is(last, errEnded) {
-			return last
-		}
-	}
-	return last
-}
-
-func freePort(ctx context.Context) (int, error) {
-	var lc net.ListenConfig
-	l, err := lc.Listen(ctx, "tcp", net.JoinHostPort(Host, "0"))
-	if err != nil {
-		return 0, fmt.Errorf("find a free port: %w", err)
-	}
-	defer l.Close()
-	addr, ok := l.Addr().(*net.TCPAddr)
-	if !ok {
-		return 0, fmt.Errorf("find a free port: odd address %v", l.Addr())
-	}
-	return addr.Port, nil
-}
-
-// awaitReady returns once the server lets the superuser in.
-func (s *Server) awaitReady(ctx context.Context, p *process) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		conn, err := pgx.Connect(ctx, s.AdminDSN())
-		if err == nil {
-			return conn.Close(ctx)
-		}
-		select {
-		case <-p.ended:
-			return fmt.Errorf("%w: %s", errEnded, s.logTail())
-		case <-ctx.Done():
-			return fmt.Errorf("not ready: %w: %w", ctx.Err(), err)
-		case <-tick.C:
-		}
-	}
-}
-
-func (s *Server) logTail() string {
-	b, err := os.ReadFile(s.LogPath())
-	if err != nil {
-		return "its log cannot be read: " + err.Error()
-	}
-	return strings.TrimSpace(string(b[max(0, len(b)-2000):]))
+		return s.startProcess(ctx)
+	})
 }

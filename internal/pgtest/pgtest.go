@@ -57,6 +57,23 @@ func Start(t testing.TB, opts ...Option) *Server {
 	return &Server{s}
 }
 
+// Replica starts a hot standby of s; it ends with the test.
+func (s *Server) Replica(t testing.TB) *Server {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), startTime)
+	defer cancel()
+	r, err := s.Server.Replica(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := r.Stop(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return &Server{r}
+}
+
 func start(ctx context.Context, opts []Option) (*pgserver.Server, error) {
 	var cfg pgserver.Config
 	for _, o := range opts {

@@ -3,8 +3,7 @@
 // shared with a server that the system may run. A missing redis-server fails
 // the test: nothing is skipped.
 //
-// A server never outlives its test: a guard (a shell that waits for the end of
-// a pipe) ends it and removes its directory also when the test is killed.
+// A server never outlives its test (see privateserver), also when that is killed.
 package redistest
 
 import (
@@ -18,15 +17,17 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"lockstep/internal/freeport"
+	"lockstep/internal/privateserver"
 )
 
 // Host is where every server listens.
-const Host = "127.0.0.1"
+const Host = privateserver.Host
 
 // Superuser and SuperPassword log in with every right.
 const (
@@ -40,8 +41,8 @@ type Server struct {
 	port int
 	args []string
 
-	mu  sync.Mutex
-	cmd *exec.Cmd // nil when paused
+	mu      sync.Mutex
+	process *privateserver.Process // nil when paused
 }
 
 // startTime bounds the start of a server on a machine that is busy with many
@@ -64,7 +65,7 @@ func Start(t testing.TB, args ...string) *Server {
 		if err == nil {
 			return s
 		}
-		if !errors.Is(err, errEnded) || ctx.Err() != nil {
+		if !errors.Is(err, privateserver.ErrEnded) || ctx.Err() != nil {
 			t.Fatal(err)
 		}
 		// Somebody else took the port meanwhile.
@@ -88,88 +89,35 @@ func (s *Server) prepare() error {
 	return nil
 }
 
+// freePort finds one whose cluster's bus, which listens ten thousand above, fits
+// too.
 func freePort(ctx context.Context) (int, error) {
-	// A cluster's bus listens ten thousand above; both have to be free.
 	for {
-		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", Host+":0")
-		if err != nil {
-			return 0, err
-		}
-		port := l.Addr().(*net.TCPAddr).Port
-		if err := l.Close(); err != nil {
-			return 0, err
-		}
-		if port < 55000 {
-			return port, nil
+		port, err := freeport.Take(ctx)
+		if err != nil || port < 55000 {
+			return port, err
 		}
 	}
 }
 
-// errEnded means that the server's process ended while it was being started.
-var errEnded = errors.New("redis-server ended at once")
-
-// guardScript ends the server and removes its directory when its standard
-// input ends: when the test has closed it, or is gone.
-const guardScript = `cat >/dev/null
-kill -KILL "$1" 2>/dev/null
-test -z "$2" || rm -rf "$2"`
-
 func (s *Server) start(ctx context.Context) error {
+	binary, err := exec.LookPath("redis-server")
+	if err != nil {
+		return fmt.Errorf("no redis-server found (deploy/install.sh redis-server installs it): %w", err)
+	}
 	if s.port == 0 {
-		var err error
 		if s.port, err = freePort(ctx); err != nil {
 			return err
 		}
 	}
-	args := append([]string{
-		"--port", strconv.Itoa(s.port), "--bind", Host, "--dir", s.dir, "--save", "", "--logfile", s.LogPath(),
-		"--loglevel", "debug", "--aclfile", s.ACLPath(), "--enable-debug-command", "local",
-	}, s.args...)
-	cmd := exec.Command("redis-server", args...) // #nosec G204 -- our own arguments
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("start redis-server (deploy/install.sh redis-server installs it): %w", err)
-	}
-	ended := make(chan struct{})
-	go func() { _ = cmd.Wait(); close(ended) }()
-	if err := s.guard(cmd.Process.Pid, ended); err != nil {
-		return errors.Join(err, cmd.Process.Kill())
-	}
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ended:
-			return errEnded
-		case <-ctx.Done():
-			return errors.Join(ctx.Err(), cmd.Process.Kill())
-		case <-tick.C:
-		}
-		if err := s.Do(ctx, "PING"); err == nil {
-			s.cmd = cmd
-			return nil
-		}
-	}
-}
-
-func (s *Server) guard(pid int, ended <-chan struct{}) error {
-	guard := exec.Command("/bin/sh", "-c", guardScript, "sh", strconv.Itoa(pid), s.dir) // #nosec G204 -- our own arguments
-	guard.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	lifeline, err := guard.StdinPipe()
-	if err != nil {
-		return err
-	}
-	if err := guard.Start(); err != nil {
-		return err
-	}
-	go func() {
-		<-ended
-		// The process number may be another's from now on.
-		_ = guard.Process.Kill()
-		_ = lifeline.Close()
-		_ = guard.Wait()
-	}()
-	return nil
+	s.process, err = privateserver.Start(ctx, privateserver.Spec{
+		Path: binary, Dir: s.dir, Log: s.LogPath(), Ready: func(ctx context.Context) error { return s.Do(ctx, "PING") },
+		Args: append([]string{
+			"--port", strconv.Itoa(s.port), "--bind", Host, "--dir", s.dir, "--save", "", "--logfile", s.LogPath(),
+			"--loglevel", "debug", "--aclfile", s.ACLPath(), "--enable-debug-command", "local",
+		}, s.args...),
+	})
+	return err
 }
 
 func (s *Server) end(t testing.TB) {
@@ -184,13 +132,13 @@ func (s *Server) Pause(t testing.TB) {
 	t.Helper()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.cmd == nil {
+	if s.process == nil {
 		return
 	}
-	if err := s.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+	if err := s.process.Kill(context.WithoutCancel(t.Context())); err != nil {
 		t.Error(err)
 	}
-	s.cmd = nil
+	s.process = nil
 }
 
 // Resume starts a paused server on its port, with the users of its ACL file.

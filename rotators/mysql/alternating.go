@@ -8,6 +8,7 @@ import (
 
 	"lockstep"
 	"lockstep/rotators"
+	"lockstep/rotators/jsonvalue"
 )
 
 // CloneSuffix makes the second user's name from the first one's, as AWS's
@@ -42,23 +43,12 @@ func (*Alternating) Traits() lockstep.Traits {
 }
 
 // pair is the two users of a Secret: the model and its clone.
-type pair struct{ owner, clone string }
-
-// both are in one order for every change, the one that names the lock first.
-func (p pair) both() []string { return []string{p.owner, p.clone} }
-
-// other is the user that user is not.
-func (p pair) other(user string) string {
-	if user == p.owner {
-		return p.clone
-	}
-	return p.owner
-}
+type pair = jsonvalue.Pair
 
 // pairOf tells the pair of which v names one. Errors: ErrInvalid if the
 // clone's name would be too long.
 func (b *base) pairOf(v *value) (pair, error) {
-	owner := strings.TrimSuffix(v.user, CloneSuffix)
+	owner := strings.TrimSuffix(v.User, CloneSuffix)
 	if owner == "" {
 		return pair{}, fmt.Errorf(`the field "username" is %q alone: %w`, CloneSuffix, lockstep.ErrInvalid)
 	}
@@ -66,7 +56,7 @@ func (b *base) pairOf(v *value) (pair, error) {
 		return pair{}, fmt.Errorf(`the field "username" leaves no room for %q: at most %d characters: %w`,
 			CloneSuffix, b.maxName-len(CloneSuffix), lockstep.ErrInvalid)
 	}
-	return pair{owner: owner, clone: owner + CloneSuffix}, nil
+	return pair{Owner: owner, Clone: owner + CloneSuffix}, nil
 }
 
 func (b *base) readPair(which string, v lockstep.Value) (*value, pair, error) {
@@ -87,7 +77,7 @@ func (a *Alternating) Account(v lockstep.Value) (rotators.Account, error) {
 	if err != nil {
 		return rotators.Account{}, fmt.Errorf("read secret: %w", err)
 	}
-	return val.account(val.user), nil
+	return val.Account(val.User), nil
 }
 
 // Accounts are the two users of the pair. Errors: ErrInvalid.
@@ -100,7 +90,7 @@ func (a *Alternating) Accounts(v lockstep.Value) ([]rotators.Account, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []rotators.Account{val.account(p.owner), val.account(p.clone)}, nil
+	return []rotators.Account{val.Account(p.Owner), val.Account(p.Clone)}, nil
 }
 
 // Create names the user that AWSCURRENT does not, with a new password. Errors:
@@ -110,7 +100,7 @@ func (a *Alternating) Create(_ context.Context, r *rotators.Request) (lockstep.V
 	if err != nil {
 		return lockstep.Value{}, err
 	}
-	return a.fresh(r, current, p.other(current.user))
+	return a.fresh(r, current, p.Other(current.User))
 }
 
 // Set makes the pending value's user able to log in with it, creates the clone
@@ -141,7 +131,7 @@ func (a *Alternating) Set(ctx context.Context, r *rotators.Request) error {
 
 // open is the change that lets the pending value's user log in with it.
 func (s *server) open(ctx context.Context, r *rotators.Request, p pair, pending *value) (change, error) {
-	c := change{doing: "set password of user " + quote(pending.user), users: p.both()}
+	c := change{doing: "set password of user " + quote(pending.User), users: p.Both()}
 	var err error
 	if c.marked, err = s.prepareMarks(ctx); err != nil {
 		return c, err
@@ -151,7 +141,7 @@ func (s *server) open(ctx context.Context, r *rotators.Request, p pair, pending 
 		return c, err
 	}
 	c.before = work.statements
-	c.last, c.entries = []string{s.passwords(work.target, pending.password) + " ACCOUNT UNLOCK"}, len(work.target)
+	c.last, c.entries = []string{s.passwords(work.target, pending.Password) + " ACCOUNT UNLOCK"}, len(work.target)
 	return c, nil
 }
 
@@ -167,7 +157,7 @@ func (a *Alternating) Raise(ctx context.Context, r *rotators.Request) (fence uin
 	}
 	err = a.withAdmin(ctx, r, current, func(admin *server) error {
 		var err error
-		fence, err = admin.raise(ctx, r, p.both())
+		fence, err = admin.raise(ctx, r, p.Both())
 		return err
 	})
 	return fence, err
@@ -175,29 +165,29 @@ func (a *Alternating) Raise(ctx context.Context, r *rotators.Request) (fence uin
 
 // Plan says what a Run would do, as Single's does.
 func (a *Alternating) Plan(ctx context.Context, r *rotators.Request) (rotators.Plan, error) {
-	var p plan
+	var p rotators.Plan
 	current, pair, err := a.readPair("AWSCURRENT", r.Current)
 	if err != nil {
-		p.fails(lockstep.StepCreate, err)
-		return p.Plan, ctx.Err()
+		p.Fails(lockstep.StepCreate, err)
+		return p, ctx.Err()
 	}
-	target := pair.other(current.user)
-	p.will("create: make a new password for user %s; %s stays as it is", quote(target), quote(current.user))
+	target := pair.Other(current.User)
+	p.Will("create: make a new password for user %s; %s stays as it is", quote(target), quote(current.User))
 	if a.hasAdmin(r, current) {
-		p.fails(lockstep.StepSet, a.withAdmin(ctx, r, current, func(admin *server) error {
+		p.Fails(lockstep.StepSet, a.withAdmin(ctx, r, current, func(admin *server) error {
 			return admin.planPair(ctx, r, pair, current, &p)
 		}))
 	} else {
-		p.fails(lockstep.StepSet, noAdmin(current))
+		p.Fails(lockstep.StepSet, noAdmin(current))
 	}
-	p.will("test: log in to %s as %s%s", current.address(), quote(target), probesOf(current))
-	p.will("retire: lock user %s and end its sessions, when the policy allows", quote(current.user))
-	return p.Plan, ctx.Err()
+	p.Will("test: log in to %s as %s%s", current.Address(), quote(target), current.ProbesInWords())
+	p.Will("retire: lock user %s and end its sessions, when the policy allows", quote(current.User))
+	return p, ctx.Err()
 }
 
-func (s *server) planPair(ctx context.Context, r *rotators.Request, p pair, current *value, out *plan) error {
-	out.will("set: log in to %s as the admin %s", current.address(), s.me)
-	if err := s.planServer(ctx, r, p.both(), out); err != nil {
+func (s *server) planPair(ctx context.Context, r *rotators.Request, p pair, current *value, out *rotators.Plan) error {
+	out.Will("set: log in to %s as the admin %s", current.Address(), s.me)
+	if err := s.planServer(ctx, r, p.Both(), out); err != nil {
 		return err
 	}
 	state, err := s.marks(ctx)
@@ -205,20 +195,20 @@ func (s *server) planPair(ctx context.Context, r *rotators.Request, p pair, curr
 		return err
 	}
 	imagined := *current
-	imagined.user = p.other(current.user)
+	imagined.User = p.Other(current.User)
 	work, err := s.provision(ctx, r, p, &imagined, state == marksThere)
 	if err != nil {
 		return err
 	}
 	for _, what := range work.actions {
-		out.will("set: %s", what)
+		out.Will("set: %s", what)
 	}
-	out.fails(lockstep.StepSet, s.mayGive(ctx, work.gives))
+	out.Fails(lockstep.StepSet, s.mayGive(ctx, work.gives))
 	if work.roles && !s.mayDefaultRole(ctx) {
-		out.problem(lockstep.StepSet, fmt.Sprintf("the admin %s may not give the clone its default role", s.me),
+		out.Trouble(lockstep.StepSet, fmt.Sprintf("the admin %s may not give the clone its default role", s.me),
 			fmt.Sprintf("GRANT UPDATE ON mysql.* TO %s", s.myName()))
 	}
-	out.will("set: let user %s log in with the new password", quote(imagined.user))
+	out.Will("set: let user %s log in with the new password", quote(imagined.User))
 	return nil
 }
 

@@ -64,7 +64,7 @@ func wording(doing string, err error) error {
 // loginFault reads a failed login. Nothing was changed by it.
 func (b *base) loginFault(v *value, err error) *lockstep.TargetError {
 	te := &lockstep.TargetError{
-		Outcome: lockstep.NotApplied, Err: wording(fmt.Sprintf("log in to %s as %q", v.address(), v.user), err),
+		Outcome: lockstep.NotApplied, Err: wording(fmt.Sprintf("log in to %s as %q", v.Address(), v.User), err),
 	}
 	switch number(err) {
 	case codeAccessDenied, codeNoPasswordDenied:
@@ -74,7 +74,7 @@ func (b *base) loginFault(v *value, err error) *lockstep.TargetError {
 		te.Fault = lockstep.FaultRefusedLogin
 	case codeDatabaseDenied:
 		te.Fault = lockstep.FaultPermanent
-		te.Hint = fmt.Sprintf("grant the user a right in database %s", quote(v.database))
+		te.Hint = fmt.Sprintf("grant the user a right in database %s", quote(v.Database))
 	case codeNoDatabase:
 		te.Fault = lockstep.FaultPermanent
 		te.Hint = `correct the field "dbname" of the secret`
@@ -148,12 +148,4 @@ func adminFault(err error, arn string) error {
 
 func permanentBy(err error, hint string) *lockstep.TargetError {
 	return &lockstep.TargetError{Outcome: lockstep.NotApplied, Fault: lockstep.FaultPermanent, Hint: hint, Err: err}
-}
-
-func permanent(hint, format string, args ...any) *lockstep.TargetError {
-	return permanentBy(fmt.Errorf(format, args...), hint)
-}
-
-func transient(format string, args ...any) *lockstep.TargetError {
-	return &lockstep.TargetError{Outcome: lockstep.NotApplied, Err: fmt.Errorf(format, args...)}
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"lockstep"
+	"lockstep/rotators"
 )
 
 // everywhere is the object of a global right.
@@ -57,14 +58,14 @@ func (s *server) showGrants(ctx context.Context, query string) (grants, error) {
 	for rows.Next() {
 		var line string
 		if err := rows.Scan(&line); err != nil {
-			return nil, transient("read grants: %w", err)
+			return nil, rotators.Transient("read grants: %w", err)
 		}
 		if strings.HasPrefix(line, "SET DEFAULT ROLE ") {
 			continue // it is read with the entry
 		}
 		list, ok := parseGrant(line)
 		if !ok {
-			return nil, permanent("rotate this user without a clone, or take that right away from it",
+			return nil, rotators.Permanent("rotate this user without a clone, or take that right away from it",
 				"the server lists a right that cannot be copied: %.40s…", line)
 		}
 		for _, g := range list {
@@ -323,5 +324,5 @@ func (s *server) mayGive(ctx context.Context, want grants) error {
 }
 
 func (s *server) cannotGive(hint, what string) *lockstep.TargetError {
-	return permanent(hint, "the admin %s may not pass on %s, which the clone needs", s.me, what)
+	return rotators.Permanent(hint, "the admin %s may not pass on %s, which the clone needs", s.me, what)
 }

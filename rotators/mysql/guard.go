@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -93,10 +94,10 @@ func (s *server) claims(ctx context.Context, users []string) (map[string]claim, 
 		var user, fence string
 		var c claim
 		if err := rows.Scan(&user, &c.secret, &fence); err != nil {
-			return nil, transient("read %s: %w", markTable, err)
+			return nil, rotators.Transient("read %s: %w", markTable, err)
 		}
 		if c.fence, err = strconv.ParseUint(fence, 10, 64); err != nil {
-			return nil, transient("read %s: %w", markTable, err)
+			return nil, rotators.Transient("read %s: %w", markTable, err)
 		}
 		out[user] = c
 	}
@@ -178,7 +179,7 @@ func (s *server) apply(ctx context.Context, r *rotators.Request, c change) error
 		return &lockstep.TargetError{Outcome: lockstep.NotApplied, Err: fmt.Errorf("%s: extend lease: %w", c.doing, err)}
 	}
 	if !notAfter.After(s.now) {
-		return transient("%s: the change would come too late: %w", c.doing, errGuard)
+		return rotators.Transient("%s: the change would come too late: %w", c.doing, errGuard)
 	}
 	_, err = s.ExecContext(ctx, s.message(c, r, notAfter.Sub(s.now), &notAfter))
 	if err == nil {
@@ -190,10 +191,10 @@ func (s *server) apply(ctx context.Context, r *rotators.Request, c change) error
 	if why, _ := s.stopped(ctx, r, c); why != nil {
 		return why
 	}
-	return transient("%s: the change came too late, or another one is under way: %w", c.doing, errGuard)
+	return rotators.Transient("%s: the change came too late, or another one is under way: %w", c.doing, errGuard)
 }
 
-const errGuard = fieldError("stopped by its guard")
+var errGuard = errors.New("stopped by its guard")
 
 // stopped tells which marker stopped a change; nil if none did. Higher is the
 // fence that was found.
@@ -211,14 +212,14 @@ func (s *server) stopped(ctx context.Context, r *rotators.Request, c change) (wh
 			return otherSecret(u, at.secret), 0
 		case there && at.fence > r.Guard.Fence:
 			higher = max(higher, at.fence)
-			why = transient("user %s has the marker of a newer claim, %d: %w", quote(u), at.fence, errGuard)
+			why = rotators.Transient("user %s has the marker of a newer claim, %d: %w", quote(u), at.fence, errGuard)
 		}
 	}
 	return why, higher
 }
 
 func otherSecret(user, arn string) *lockstep.TargetError {
-	return permanent(fmt.Sprintf("let one secret alone manage this user; if the other one is gone: DELETE FROM %s WHERE user = %s", markTable, literal(user)),
+	return rotators.Permanent(fmt.Sprintf("let one secret alone manage this user; if the other one is gone: DELETE FROM %s WHERE user = %s", markTable, literal(user)),
 		"user %s is managed by another secret, %s", quote(user), arn)
 }
 
@@ -234,7 +235,7 @@ func (s *server) raise(ctx context.Context, r *rotators.Request, users []string)
 		return 0, err
 	}
 	if !c.marked {
-		return 0, permanent(s.grantMarks(), "the admin %s may keep no markers in %s", s.me, markTable)
+		return 0, rotators.Permanent(s.grantMarks(), "the admin %s may keep no markers in %s", s.me, markTable)
 	}
 	_, err = s.ExecContext(ctx, s.message(c, r, raiseTimeout, nil))
 	if err == nil {
@@ -250,7 +251,7 @@ func (s *server) raise(ctx context.Context, r *rotators.Request, users []string)
 	case why != nil:
 		return 0, why
 	}
-	return 0, transient("%s: another change is under way: %w", c.doing, errGuard)
+	return 0, rotators.Transient("%s: another change is under way: %w", c.doing, errGuard)
 }
 
 func (s *server) grantMarks() string {

@@ -1,7 +1,6 @@
 package mysql_test
 
 import (
-	"context"
 	"fmt"
 	"sync"
 	"testing"
@@ -45,18 +44,14 @@ type guarded struct {
 func (g *guarded) request(fence uint64, pending lockstep.Value, time time.Duration) *rotators.Request {
 	return &rotators.Request{
 		ARN: g.target.ARN, Pending: pending, Current: g.target.Current, Admin: g.target.Admin,
-		Guard: rotators.Guard{Fence: fence, NotAfter: within(time)},
+		Guard: rotators.Guard{Fence: fence, NotAfter: rotatortest.Within(time)},
 	}
-}
-
-func within(d time.Duration) func(context.Context, time.Time) (time.Time, error) {
-	return func(_ context.Context, now time.Time) (time.Time, error) { return now.Add(d), nil }
 }
 
 func (g *guarded) create(t *testing.T) lockstep.Value {
 	t.Helper()
 	v, err := g.rotator.Create(t.Context(), g.request(0, lockstep.Value{}, 0))
-	check(t, err)
+	rotatortest.Check(t, err)
 	return v
 }
 
@@ -98,20 +93,20 @@ const shortTime = 700 * time.Millisecond
 // A backup takes FLUSH TABLES WITH READ LOCK: what waits for it must not land
 // when it is over, if the call's time is.
 func testServerLocked(t *testing.T, g *guarded) {
-	check(t, g.rotator.Set(t.Context(), g.request(1, g.create(t), time.Minute))) // makes table and clone
+	rotatortest.Check(t, g.rotator.Set(t.Context(), g.request(1, g.create(t), time.Minute))) // makes table and clone
 	before, after := g.target.Current, g.create(t)
 	if g.target.Admin.IsZero() {
 		before = after // what was set above is gone from the test's hands
 	}
 	backup := g.Connect(t, "root", g.RootPassword())
 	_, err := backup.ExecContext(t.Context(), "FLUSH TABLES WITH READ LOCK")
-	check(t, err)
+	rotatortest.Check(t, err)
 	te := lockstep.AsTargetError(g.rotator.Set(t.Context(), g.request(2, after, shortTime)))
 	if te.Outcome == lockstep.Applied || te.Fault == lockstep.FaultRefusedValue {
 		t.Errorf("set under a global lock: %+v", te)
 	}
 	_, err = backup.ExecContext(t.Context(), "UNLOCK TABLES")
-	check(t, err)
+	rotatortest.Check(t, err)
 	g.settled(t)
 	if g.accepts(t, after) {
 		t.Error("a call landed after its time")
@@ -142,9 +137,9 @@ func (w *world) settled(t *testing.T) {
 // tells that nothing was changed.
 func testLockHeld(t *testing.T, g *guarded) {
 	hung := g.Connect(t, "root", g.RootPassword())
-	user := read(t, g.target.Current).User
+	user := rotatortest.Read[secret](t, g.target.Current).User
 	_, err := hung.ExecContext(t.Context(), fmt.Sprintf("DO GET_LOCK('%s', 0)", mysql.LockName(user)))
-	check(t, err)
+	rotatortest.Check(t, err)
 	pending := g.create(t)
 	te := lockstep.AsTargetError(g.rotator.Set(t.Context(), g.request(1, pending, shortTime)))
 	if te.Outcome != lockstep.NotApplied || te.Fault != lockstep.FaultTransient {
@@ -154,8 +149,8 @@ func testLockHeld(t *testing.T, g *guarded) {
 		t.Error("the set was made without the lock")
 	}
 	_, err = hung.ExecContext(t.Context(), fmt.Sprintf("DO RELEASE_LOCK('%s')", mysql.LockName(user)))
-	check(t, err)
-	check(t, g.rotator.Set(t.Context(), g.request(1, pending, time.Minute)))
+	rotatortest.Check(t, err)
+	rotatortest.Check(t, g.rotator.Set(t.Context(), g.request(1, pending, time.Minute)))
 }
 
 // An older call waits in the server while a newer claim raises its marker: it
@@ -166,11 +161,11 @@ func testOlderWaits(t *testing.T, g *guarded) {
 	}
 	fencer := g.rotator.(rotators.Fencer)
 	first := g.create(t)
-	check(t, g.rotator.Set(t.Context(), g.request(1, first, time.Minute)))
+	rotatortest.Check(t, g.rotator.Set(t.Context(), g.request(1, first, time.Minute)))
 	hung := g.Connect(t, "root", g.RootPassword())
-	user := read(t, g.target.Current).User
+	user := rotatortest.Read[secret](t, g.target.Current).User
 	_, err := hung.ExecContext(t.Context(), fmt.Sprintf("DO GET_LOCK('%s', 0)", mysql.LockName(user)))
-	check(t, err)
+	rotatortest.Check(t, err)
 	older := g.create(t)
 	var olderErr error
 	var wg sync.WaitGroup
@@ -180,7 +175,7 @@ func testOlderWaits(t *testing.T, g *guarded) {
 	// behind the older one, which is the other way to be safe.
 	g.Must(t, fmt.Sprintf("UPDATE lockstep.claims SET fence = 3 WHERE user LIKE '%s%%'", user))
 	_, err = hung.ExecContext(t.Context(), fmt.Sprintf("DO RELEASE_LOCK('%s')", mysql.LockName(user)))
-	check(t, err)
+	rotatortest.Check(t, err)
 	wg.Wait()
 	te := lockstep.AsTargetError(olderErr)
 	if olderErr == nil || te.Outcome != lockstep.NotApplied || te.Fault != lockstep.FaultTransient {

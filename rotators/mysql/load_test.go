@@ -10,6 +10,7 @@ import (
 
 	"lockstep"
 	"lockstep/rotators"
+	"lockstep/rotators/rotatortest"
 )
 
 // inForce is AWSCURRENT as applications see it.
@@ -82,16 +83,16 @@ const rotations = 50
 
 func TestNoFailureUnderLoad(t *testing.T) {
 	w := newWorld(t)
-	user := "load_" + randomName()
-	w.Must(t, "CREATE USER "+user+" IDENTIFIED BY '"+firstPassword+"'", "GRANT SELECT ON shop.* TO "+user)
+	user := "load_" + rotatortest.RandomName()
+	w.Must(t, "CREATE USER "+user+" IDENTIFIED BY '"+rotatortest.FirstPassword+"'", "GRANT SELECT ON shop.* TO "+user)
 	e := w.engine(t, alternating(t), user)
-	all, seen := applications(t, w, &inForce{version: 0, secret: read(t, e.current)})
+	all, seen := applications(t, w, &inForce{version: 0, secret: rotatortest.Read[secret](t, e.Current)})
 	for i := int64(1); i <= rotations; i++ {
-		old := e.rotate(t)
-		seen.Store(&inForce{version: i, secret: read(t, e.current)})
+		old := e.Rotate(t)
+		seen.Store(&inForce{version: i, secret: rotatortest.Read[secret](t, e.Current)})
 		await(t, all, i)
 		if i%2 == 0 {
-			e.retire(t, old)
+			e.Retire(t, old)
 		}
 	}
 	var logins, failed int64
@@ -109,16 +110,16 @@ func TestNoFailureUnderLoad(t *testing.T) {
 // the store.
 func TestGapOfOneValue(t *testing.T) {
 	w := newWorld(t)
-	user := "gap_" + randomName()
-	w.Must(t, "CREATE USER "+user+" IDENTIFIED BY '"+firstPassword+"'", "GRANT SELECT ON shop.* TO "+user)
+	user := "gap_" + rotatortest.RandomName()
+	w.Must(t, "CREATE USER "+user+" IDENTIFIED BY '"+rotatortest.FirstPassword+"'", "GRANT SELECT ON shop.* TO "+user)
 	e := w.engine(t, single(t), user)
-	applications(t, w, &inForce{secret: read(t, w.admin)}) // other work for the server
+	applications(t, w, &inForce{secret: rotatortest.Read[secret](t, w.admin)}) // other work for the server
 	gaps := make([]time.Duration, rotations)
 	for i := range gaps {
-		pending, err := e.rotator.Create(t.Context(), e.request(lockstep.Value{}))
-		check(t, err)
-		gaps[i] = e.gap(t, pending)
-		e.current = pending
+		pending, err := e.Rotator.Create(t.Context(), e.Request(lockstep.Value{}))
+		rotatortest.Check(t, err)
+		gaps[i] = gap(t, e, pending)
+		e.Current = pending
 	}
 	slices.Sort(gaps)
 	t.Logf("gap between set and finish, %d rotations under load: p50 %v, p99 %v", rotations,
@@ -126,15 +127,15 @@ func TestGapOfOneValue(t *testing.T) {
 }
 
 // gap makes one set and test, and returns the time from sending to the end.
-func (e *engine) gap(t *testing.T, pending lockstep.Value) time.Duration {
+func gap(t *testing.T, e *rotatortest.Engine, pending lockstep.Value) time.Duration {
 	t.Helper()
 	var sent time.Time
-	r := e.request(pending)
+	r := e.Request(pending)
 	r.Guard = rotators.Guard{Fence: r.Guard.Fence, NotAfter: func(_ context.Context, now time.Time) (time.Time, error) {
 		sent = time.Now()
 		return now.Add(30 * time.Second), nil
 	}}
-	check(t, e.rotator.Set(t.Context(), r))
-	check(t, e.rotator.Test(t.Context(), r, pending))
+	rotatortest.Check(t, e.Rotator.Set(t.Context(), r))
+	rotatortest.Check(t, e.Rotator.Test(t.Context(), r, pending))
 	return time.Since(sent)
 }

@@ -34,8 +34,8 @@ const (
 // not log in.
 func (b *base) login(ctx context.Context, v *value, statements several) (*conn, error) {
 	cfg := mysql.NewConfig()
-	cfg.User, cfg.Passwd, cfg.DBName = v.user, v.password, v.database
-	cfg.Net, cfg.Addr = "tcp", net.JoinHostPort(v.host, strconv.Itoa(v.port))
+	cfg.User, cfg.Passwd, cfg.DBName = v.User, v.Password, v.Database
+	cfg.Net, cfg.Addr = "tcp", net.JoinHostPort(v.Host, strconv.Itoa(v.Port))
 	cfg.Logger = &mysql.NopLogger{}
 	cfg.MultiStatements = bool(statements)
 	cfg.AllowCleartextPasswords = false
@@ -62,18 +62,18 @@ func (b *base) login(ctx context.Context, v *value, statements several) (*conn, 
 
 // tlsOf reads sslmode as libpq means it. "allow" is taken as "prefer".
 func tlsOf(v *value) (cfg *tls.Config, orPlain bool) {
-	if v.sslmode == "disable" {
+	if v.SSLMode == "disable" {
 		return nil, false
 	}
-	cfg = &tls.Config{MinVersion: tls.VersionTLS12, ServerName: v.host}
-	switch v.sslmode {
+	cfg = &tls.Config{MinVersion: tls.VersionTLS12, ServerName: v.Host}
+	switch v.SSLMode {
 	case "verify-full":
 	case "verify-ca":
 		cfg.InsecureSkipVerify = true // #nosec G402 -- the chain is verified below, the name is not asked for
 		cfg.VerifyConnection = verifyChain
 	default:
 		cfg.InsecureSkipVerify = true // #nosec G402 -- what these modes mean: encryption without identity
-		orPlain = v.sslmode != "require"
+		orPlain = v.SSLMode != "require"
 	}
 	return cfg, orPlain
 }

@@ -102,23 +102,7 @@ func newBase(f flavor, cfg Config) (base, error) {
 
 // fresh is the value of another user with a new password.
 func (b *base) fresh(r *rotators.Request, of *value, user string) (lockstep.Value, error) {
-	policy, err := b.passwords.With(r.Passwords)
-	if err != nil {
-		return lockstep.Value{}, permanent("", "make password: %w", err)
-	}
-	pw, err := policy.Generate()
-	if err != nil {
-		return lockstep.Value{}, permanent("", "make password: %w", err)
-	}
-	v, err := of.with(user, pw)
-	if err != nil {
-		return lockstep.Value{}, permanent("", "make value: %w", err)
-	}
-	if len(v.Bytes()) > lockstep.MaxValueBytes {
-		return lockstep.Value{}, permanent("shorten the secret's other fields",
-			"the new value would have %d bytes: %w", len(v.Bytes()), lockstep.ErrInvalid)
-	}
-	return v, nil
+	return of.Fresh(user, b.passwords, r.Passwords)
 }
 
 // read is parse for the calls whose errors are TargetErrors.

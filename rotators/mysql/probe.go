@@ -32,12 +32,33 @@ func (b *base) Test(ctx context.Context, _ *rotators.Request, v lockstep.Value) 
 	if _, err := b.greet(ctx, c); err != nil {
 		return err
 	}
-	for i, probe := range val.probes {
+	return runProbes(ctx, c, val)
+}
+
+func runProbes(ctx context.Context, c *conn, val *value) error {
+	for i, probe := range val.Probes {
 		if err := runProbe(ctx, c, probe); err != nil {
-			return probeFault(fmt.Sprintf("run probe %d as %s", i+1, quote(val.user)), err)
+			return probeFault(fmt.Sprintf("run probe %d as %s", i+1, quote(val.User)), err)
 		}
 	}
 	return nil
+}
+
+// TestEndpoints logs in through the replicas and poolers that v names. Errors:
+// TargetErrors, as rotators.EndpointTester says.
+func (b *base) TestEndpoints(ctx context.Context, _ *rotators.Request, v lockstep.Value) error {
+	val, err := b.read("the value", v)
+	if err != nil {
+		return err
+	}
+	return val.EachEndpoint(ctx, func(ctx context.Context, at *value) error {
+		c, err := b.login(ctx, at, oneStatement)
+		if err != nil {
+			return err
+		}
+		defer c.close()
+		return runProbes(ctx, c, at)
+	})
 }
 
 // runProbe runs one statement; none of it can leave the read-only transaction,

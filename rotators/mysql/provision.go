@@ -34,20 +34,20 @@ func (p *provision) add(action string, statements ...string) {
 // turn. Errors: TargetErrors; FaultPermanent if the clone's name belongs to a
 // user that is not a clone, which is then left alone.
 func (s *server) provision(ctx context.Context, r *rotators.Request, p pair, target *value, marked bool) (*provision, error) {
-	found, err := s.look(ctx, p.both()...)
+	found, err := s.look(ctx, p.Both()...)
 	if err != nil {
 		return nil, err
 	}
-	models, clones := found[p.owner], found[p.clone]
+	models, clones := found[p.Owner], found[p.Clone]
 	if len(models) == 0 {
-		return nil, noUser(p.owner, target)
+		return nil, noUser(p.Owner, target)
 	}
-	ours, err := s.isOurs(ctx, r, p.clone, marked)
+	ours, err := s.isOurs(ctx, r, p.Clone, marked)
 	if err != nil {
 		return nil, err
 	}
 	out := &provision{gives: make(grants), target: models}
-	turn := target.user == p.clone
+	turn := target.User == p.Clone
 	if turn {
 		out.target = nil
 	}
@@ -57,7 +57,7 @@ func (s *server) provision(ctx context.Context, r *rotators.Request, p pair, tar
 		if i >= 0 {
 			clone = clones[i]
 		}
-		one := alignment{server: s, model: model, clone: clone, password: target.password, turn: turn, ours: ours}
+		one := alignment{server: s, model: model, clone: clone, password: target.Password, turn: turn, ours: ours}
 		if err := one.align(ctx, out); err != nil {
 			return nil, err
 		}
@@ -143,7 +143,7 @@ func (a alignment) takeAway(have, want grants, out *provision) error {
 		return nil
 	}
 	if !a.ours {
-		return permanent("if it is meant to be the clone, take that right away by hand: "+surplus[0],
+		return rotators.Permanent("if it is meant to be the clone, take that right away by hand: "+surplus[0],
 			"user %s exists and has rights that %s lacks", a.clone.name(), a.model.name())
 	}
 	out.add(fmt.Sprintf("take from %s what %s does not have", a.clone.name(), a.model.name()), surplus...)

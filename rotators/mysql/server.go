@@ -50,14 +50,14 @@ func (b *base) greet(ctx context.Context, c *conn) (*server, error) {
 		return nil, err
 	}
 	if s.now, err = time.Parse(clockForm, now); err != nil {
-		return nil, transient("read the server's clock: %w", err)
+		return nil, rotators.Transient("read the server's clock: %w", err)
 	}
 	if !b.is(version) {
-		return nil, permanent("choose the rotator for this server: those for MariaDB and those for MySQL are different ones",
+		return nil, rotators.Permanent("choose the rotator for this server: those for MariaDB and those for MySQL are different ones",
 			"the server is not %s", b.product)
 	}
 	if readOnly != "0" && !strings.EqualFold(readOnly, "OFF") {
-		return nil, transient("the server is read-only, as a replica is")
+		return nil, rotators.Transient("the server is read-only, as a replica is")
 	}
 	return s, nil
 }
@@ -66,17 +66,17 @@ func (b *base) greet(ctx context.Context, c *conn) (*server, error) {
 // own server only: else whoever may write the Secret's host could have the
 // admin's credential sent to a server of theirs.
 func (b *base) withAdmin(ctx context.Context, r *rotators.Request, of *value, do func(*server) error) error {
-	v, err := b.read("the admin's secret "+of.masterARN, r.Admin)
+	v, err := b.read("the admin's secret "+of.MasterARN, r.Admin)
 	if err != nil {
 		return err
 	}
-	if !v.sameServer(of) {
-		return permanent("let both secrets name the server by the same host and port",
-			"the admin's secret is for %s, this one for %s", v.address(), of.address())
+	if !v.SameServer(of) {
+		return rotators.Permanent("let both secrets name the server by the same host and port",
+			"the admin's secret is for %s, this one for %s", v.Address(), of.Address())
 	}
 	c, err := b.login(ctx, v, severalStatements)
 	if err != nil {
-		return adminFault(err, of.masterARN)
+		return adminFault(err, of.MasterARN)
 	}
 	defer c.close()
 	s, err := b.greet(ctx, c)
@@ -93,11 +93,11 @@ func (b *base) hasAdmin(r *rotators.Request, of *value) bool {
 		return false
 	}
 	v, err := b.parse(r.Admin)
-	return err != nil || !v.sameServer(of) || v.user != of.user
+	return err != nil || !v.SameServer(of) || v.User != of.User
 }
 
 func noAdmin(v *value) error {
-	return permanent("name an admin's secret in the field masterarn", "the secret names no admin for user %s", quote(v.user))
+	return rotators.Permanent("name an admin's secret in the field masterarn", "the secret names no admin for user %s", quote(v.User))
 }
 
 // look lists the entries of the users, in the order in which a change goes over
@@ -115,7 +115,7 @@ func (s *server) look(ctx context.Context, users ...string) (map[string][]*entry
 		err := rows.Scan(&e.user, &e.host, &e.plugin, &e.tls, &e.cipher, &e.issuer, &e.subject,
 			&e.queries, &e.updates, &e.connections, &e.atOnce, &e.seconds, &e.role, &e.mine)
 		if err != nil {
-			return nil, transient("read the accounts: %w", err)
+			return nil, rotators.Transient("read the accounts: %w", err)
 		}
 		// The server may compare names without case; we do not.
 		if slices.Contains(users, e.user) {
@@ -179,6 +179,6 @@ func (s *server) insisting() error {
 	if s.validates == "" {
 		return nil
 	}
-	return permanent("SET GLOBAL strict_password_validation = OFF (and in the server's configuration): it still checks the passwords that people set",
+	return rotators.Permanent("SET GLOBAL strict_password_validation = OFF (and in the server's configuration): it still checks the passwords that people set",
 		"the server's plugin %s wants to see clear passwords, and its log would show them; Lockstep sends hashes alone", s.validates)
 }

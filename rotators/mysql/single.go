@@ -39,7 +39,7 @@ func (s *Single) Account(v lockstep.Value) (rotators.Account, error) {
 	if err != nil {
 		return rotators.Account{}, fmt.Errorf("read secret: %w", err)
 	}
-	return val.account(val.user), nil
+	return val.Account(val.User), nil
 }
 
 // Accounts is the one user that v names. Errors: ErrInvalid.
@@ -58,7 +58,7 @@ func (s *Single) Create(_ context.Context, r *rotators.Request) (lockstep.Value,
 	if err != nil {
 		return lockstep.Value{}, err
 	}
-	return s.fresh(r, current, current.user)
+	return s.fresh(r, current, current.User)
 }
 
 // Set changes the user's password to the pending one: at each of its entries by
@@ -83,22 +83,22 @@ func (s *Single) Set(ctx context.Context, r *rotators.Request) error {
 
 // setAll is the change of a password at each entry of a user.
 func (s *server) setAll(ctx context.Context, pending *value) (change, error) {
-	c := change{doing: "set password of user " + quote(pending.user), users: []string{pending.user}}
+	c := change{doing: "set password of user " + quote(pending.User), users: []string{pending.User}}
 	if err := s.insists(ctx); err != nil {
 		return c, err
 	}
 	if err := s.insisting(); err != nil {
 		return c, err
 	}
-	found, err := s.look(ctx, pending.user)
+	found, err := s.look(ctx, pending.User)
 	if err != nil {
 		return c, err
 	}
-	all := found[pending.user]
+	all := found[pending.User]
 	if len(all) == 0 {
-		return c, noUser(pending.user, pending)
+		return c, noUser(pending.User, pending)
 	}
-	c.last, c.entries = []string{s.passwords(all, pending.password)}, len(all)
+	c.last, c.entries = []string{s.passwords(all, pending.Password)}, len(all)
 	c.marked, err = s.prepareMarks(ctx)
 	return c, err
 }
@@ -122,8 +122,8 @@ func (s *server) lacking(err error) error {
 }
 
 func noUser(user string, v *value) error {
-	return permanent(`correct the field "username" of the secret, or create the user`,
-		"there is no user %s at %s", quote(user), v.address())
+	return rotators.Permanent(`correct the field "username" of the secret, or create the user`,
+		"there is no user %s at %s", quote(user), v.Address())
 }
 
 // candidates are the values of the Secret that name the same user at the same
@@ -134,10 +134,10 @@ func (s *Single) candidates(of *value, all ...lockstep.Value) []*value {
 	var out []*value
 	for _, one := range all {
 		v, err := s.parse(one)
-		if err != nil || v.user != of.user || !v.sameServer(of) || tried[v.password] {
+		if err != nil || v.User != of.User || !v.SameServer(of) || tried[v.Password] {
 			continue
 		}
-		tried[v.password] = true
+		tried[v.Password] = true
 		out = append(out, v)
 	}
 	return out
@@ -146,7 +146,7 @@ func (s *Single) candidates(of *value, all ...lockstep.Value) []*value {
 // setAsItself logs in with what the server may accept.
 func (s *Single) setAsItself(ctx context.Context, r *rotators.Request, pending *value) error {
 	if s.selfChange == nil {
-		return permanent("name an admin's secret in the field masterarn",
+		return rotators.Permanent("name an admin's secret in the field masterarn",
 			"a user of %s can change its own password only in clear, and the secret names no admin", s.product)
 	}
 	all := s.candidates(pending, append([]lockstep.Value{r.Pending, r.Current}, r.Live...)...)
@@ -156,8 +156,8 @@ func (s *Single) setAsItself(ctx context.Context, r *rotators.Request, pending *
 			return err
 		}
 	}
-	return permanent("name an admin's secret in the field masterarn, or set the password by hand and put it into the secret",
-		"none of %d known passwords of user %s logs in at %s", len(all), quote(pending.user), pending.address())
+	return rotators.Permanent("name an admin's secret in the field masterarn, or set the password by hand and put it into the secret",
+		"none of %d known passwords of user %s logs in at %s", len(all), quote(pending.User), pending.Address())
 }
 
 // setAs makes the change logged in as v; done is false if v does not log in.
@@ -174,7 +174,7 @@ func (s *Single) setAs(ctx context.Context, r *rotators.Request, v, pending *val
 	if err != nil {
 		return true, err
 	}
-	if v.password == pending.password {
+	if v.Password == pending.Password {
 		return true, nil
 	}
 	if err := itself.insists(ctx); err != nil {
@@ -184,8 +184,8 @@ func (s *Single) setAs(ctx context.Context, r *rotators.Request, v, pending *val
 		return true, err
 	}
 	return true, itself.apply(ctx, r, change{
-		doing: "set password of user " + quote(pending.user), users: []string{pending.user},
-		last: []string{s.selfChange(pending.password)}, entries: 1,
+		doing: "set password of user " + quote(pending.User), users: []string{pending.User},
+		last: []string{s.selfChange(pending.Password)}, entries: 1,
 	})
 }
 
@@ -201,7 +201,7 @@ func (s *Single) Raise(ctx context.Context, r *rotators.Request) (fence uint64, 
 	}
 	err = s.withAdmin(ctx, r, current, func(admin *server) error {
 		var err error
-		fence, err = admin.raise(ctx, r, []string{current.user})
+		fence, err = admin.raise(ctx, r, []string{current.User})
 		return err
 	})
 	return fence, err

@@ -40,7 +40,7 @@ func (b *base) withAdmin(ctx context.Context, r *rotators.Request, of *value, do
 	}
 	on, now, err := b.session(ctx, v)
 	if err != nil {
-		return adminFault(err, of.masterARN)
+		return adminFault(err, of.MasterARN)
 	}
 	return b.use(ctx, on, now, do)
 }
@@ -54,7 +54,7 @@ func (b *base) withFreshAdmin(ctx context.Context, r *rotators.Request, of *valu
 	}
 	on, now, err := b.newSession(ctx, v)
 	if err != nil {
-		return adminFault(err, of.masterARN)
+		return adminFault(err, of.MasterARN)
 	}
 	return b.use(ctx, on, now, do)
 }
@@ -62,11 +62,11 @@ func (b *base) withFreshAdmin(ctx context.Context, r *rotators.Request, of *valu
 func adminOf(r *rotators.Request, of *value) (*value, error) {
 	v, err := parse(r.Admin)
 	if err != nil {
-		return nil, malformed("the admin's secret "+of.masterARN, err)
+		return nil, malformed("the admin's secret "+of.MasterARN, err)
 	}
-	if !v.sameServer(of) {
-		return nil, permanent("let both secrets name the server by the same host and port",
-			"the admin's secret is for %s, this one for %s", v.address(), of.address())
+	if !v.SameServer(of) {
+		return nil, rotators.Permanent("let both secrets name the server by the same host and port",
+			"the admin's secret is for %s, this one for %s", v.Address(), of.Address())
 	}
 	return v, nil
 }
@@ -95,7 +95,7 @@ func (b *base) newSession(ctx context.Context, v *value) (*session, time.Time, e
 		logout(ctx, conn)
 		return nil, time.Time{}, err
 	}
-	return &session{conn: conn, key: b.sessions.keyOf(v), server: v.server(), born: time.Now()}, now, nil
+	return &session{conn: conn, key: b.sessions.keyOf(v), server: v.Server(), born: time.Now()}, now, nil
 }
 
 // use runs do and keeps the session, or closes it if anything failed: what
@@ -142,11 +142,11 @@ func (a *admin) explain(ctx context.Context, failed error, v *value) error {
 	if !absent && (te.Fault != lockstep.FaultPermanent || te.Hint != "") {
 		return failed
 	}
-	if err := a.look(ctx, []string{v.user}); err != nil {
+	if err := a.look(ctx, []string{v.User}); err != nil {
 		return failed
 	}
-	if a.roles[v.user] == nil {
+	if a.roles[v.User] == nil {
 		return noRole(v)
 	}
-	return a.missingRight(failed, []string{v.user})
+	return a.missingRight(failed, []string{v.User})
 }

@@ -7,6 +7,7 @@ import (
 
 	"lockstep"
 	"lockstep/rotators"
+	"lockstep/rotators/jsonvalue"
 )
 
 // CloneSuffix makes the second role's name from the first one's, as AWS's
@@ -33,22 +34,12 @@ func (*Alternating) Traits() lockstep.Traits {
 }
 
 // pair is the two roles of a Secret: the owner of everything and its clone.
-type pair struct{ owner, clone string }
-
-func (p pair) both() []string { return []string{p.owner, p.clone} }
-
-// other is the role that user is not.
-func (p pair) other(user string) string {
-	if user == p.owner {
-		return p.clone
-	}
-	return p.owner
-}
+type pair = jsonvalue.Pair
 
 // pairOf tells the pair of which v names one. Errors: ErrInvalid if the
 // clone's name would be too long.
 func pairOf(v *value) (pair, error) {
-	owner := strings.TrimSuffix(v.user, CloneSuffix)
+	owner := strings.TrimSuffix(v.User, CloneSuffix)
 	if owner == "" {
 		return pair{}, fmt.Errorf(`the field "username" is %q alone: %w`, CloneSuffix, lockstep.ErrInvalid)
 	}
@@ -56,7 +47,7 @@ func pairOf(v *value) (pair, error) {
 		return pair{}, fmt.Errorf(`the field "username" leaves no room for %q: at most %d bytes: %w`,
 			CloneSuffix, maxName-len(CloneSuffix), lockstep.ErrInvalid)
 	}
-	return pair{owner: owner, clone: owner + CloneSuffix}, nil
+	return pair{Owner: owner, Clone: owner + CloneSuffix}, nil
 }
 
 func readPair(which string, v lockstep.Value) (*value, pair, error) {
@@ -77,7 +68,7 @@ func (*Alternating) Account(v lockstep.Value) (rotators.Account, error) {
 	if err != nil {
 		return rotators.Account{}, err
 	}
-	return val.account(val.user), nil
+	return val.Account(val.User), nil
 }
 
 // Accounts are the two roles of the pair. Errors: ErrInvalid.
@@ -90,7 +81,7 @@ func (*Alternating) Accounts(v lockstep.Value) ([]rotators.Account, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []rotators.Account{val.account(p.owner), val.account(p.clone)}, nil
+	return []rotators.Account{val.Account(p.Owner), val.Account(p.Clone)}, nil
 }
 
 // Create names the role that AWSCURRENT does not, with a new password. Errors:
@@ -100,7 +91,7 @@ func (a *Alternating) Create(_ context.Context, r *rotators.Request) (lockstep.V
 	if err != nil {
 		return lockstep.Value{}, err
 	}
-	return a.fresh(r, current, p.other(current.user))
+	return a.fresh(r, current, p.Other(current.User))
 }
 
 // Set makes the pending value's role able to log in with it, and creates the
@@ -114,19 +105,19 @@ func (a *Alternating) Set(ctx context.Context, r *rotators.Request) error {
 	if !a.hasAdmin(r, pending) {
 		return noAdmin(pending)
 	}
-	secret, err := verifier(pending.password)
+	secret, err := verifier(pending.Password)
 	if err != nil {
-		return permanent("", "set password of role %s: %w", quote(pending.user), err)
+		return rotators.Permanent("", "set password of role %s: %w", quote(pending.User), err)
 	}
 	return a.withPair(ctx, r, pending, func(session *admin) error {
-		if session.roles[p.owner] == nil {
+		if session.roles[p.Owner] == nil {
 			return noOwner(p, pending)
 		}
-		c, err := session.open(ctx, p, pending.user, secret)
+		c, err := session.open(ctx, p, pending.User, secret)
 		if err != nil {
 			return err
 		}
-		return session.missingRight(apply(ctx, session.conn, r, session.now, c), p.both())
+		return session.missingRight(apply(ctx, session.conn, r, session.now, c), p.Both())
 	})
 }
 
@@ -137,7 +128,7 @@ func (a *Alternating) withPair(ctx context.Context, r *rotators.Request, v *valu
 		return malformed("the value", err)
 	}
 	return a.withAdmin(ctx, r, v, func(session *admin) error {
-		if err := session.look(ctx, p.both()); err != nil {
+		if err := session.look(ctx, p.Both()); err != nil {
 			return err
 		}
 		return do(session)
@@ -145,19 +136,19 @@ func (a *Alternating) withPair(ctx context.Context, r *rotators.Request, v *valu
 }
 
 func noOwner(p pair, v *value) error {
-	return permanent("create it: it owns what both roles of the pair create",
-		"there is no role %s at %s", quote(p.owner), v.address())
+	return rotators.Permanent("create it: it owns what both roles of the pair create",
+		"there is no role %s at %s", quote(p.Owner), v.Address())
 }
 
 // open is the change that lets target log in with a new password.
 func (a *admin) open(ctx context.Context, p pair, target, secret string) (change, error) {
-	c := change{doing: fmt.Sprintf("set password of role %s", quote(target)), roles: p.both(), mark: true}
+	c := change{doing: fmt.Sprintf("set password of role %s", quote(target)), roles: p.Both(), mark: true}
 	login := "ALTER ROLE " + quote(target) + " LOGIN PASSWORD " + literal(secret)
-	if target == p.owner {
-		c.roles = a.existing(p.both())
+	if target == p.Owner {
+		c.roles = a.existing(p.Both())
 		c.statements = []string{login}
-		if a.roles[p.clone] != nil {
-			c.statements = append(c.statements, "ALTER ROLE "+quote(p.clone))
+		if a.roles[p.Clone] != nil {
+			c.statements = append(c.statements, "ALTER ROLE "+quote(p.Clone))
 		}
 		return c, nil
 	}
@@ -171,10 +162,10 @@ func (a *admin) open(ctx context.Context, p pair, target, secret string) (change
 		return change{}, err
 	}
 	if far != "" {
-		return change{}, permanent(a.grantParameter(far), "%s: the admin %s may not set the parameter %s, which role %s has set",
-			c.doing, quote(a.me.name), far, quote(p.owner))
+		return change{}, rotators.Permanent(a.grantParameter(far), "%s: the admin %s may not set the parameter %s, which role %s has set",
+			c.doing, quote(a.me.name), far, quote(p.Owner))
 	}
-	c.statements = append([]string{"ALTER ROLE " + quote(p.owner)}, made.statements...)
+	c.statements = append([]string{"ALTER ROLE " + quote(p.Owner)}, made.statements...)
 	c.statements = append(c.statements, login)
 	return c, nil
 }
@@ -190,12 +181,12 @@ func (a *Alternating) Raise(ctx context.Context, r *rotators.Request) (fence uin
 		return 0, noAdmin(current)
 	}
 	err = a.withPair(ctx, r, current, func(session *admin) error {
-		if session.roles[p.owner] == nil {
+		if session.roles[p.Owner] == nil {
 			return noOwner(p, current)
 		}
 		var err error
-		fence, err = raise(ctx, session.conn, r, session.existing(p.both()))
-		return session.missingRight(err, p.both())
+		fence, err = raise(ctx, session.conn, r, session.existing(p.Both()))
+		return session.missingRight(err, p.Both())
 	})
 	return fence, err
 }

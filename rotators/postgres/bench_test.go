@@ -10,6 +10,7 @@ import (
 	"lockstep"
 	"lockstep/internal/pgtest"
 	"lockstep/rotators"
+	"lockstep/rotators/rotatortest"
 )
 
 // BenchmarkRotation measures create, set and test of one password on a real
@@ -17,9 +18,9 @@ import (
 // that any program can do: ALTER ROLE on an open connection, and one login.
 func BenchmarkRotation(b *testing.B) {
 	s := pgtest.Start(b)
-	s.Must(b, "CREATE ROLE lockadmin LOGIN CREATEROLE PASSWORD '"+passwordOfAdmin+"'")
+	s.Must(b, "CREATE ROLE lockadmin LOGIN CREATEROLE PASSWORD '"+rotatortest.PasswordOfAdmin+"'")
 	w := &world{Server: s, database: "postgres"}
-	w.admin = w.value(b, "lockadmin", passwordOfAdmin)
+	w.admin = w.value(b, "lockadmin", rotatortest.PasswordOfAdmin)
 	for _, workers := range []int{1, 8, 16} {
 		b.Run(fmt.Sprintf("raw/%d", workers), func(b *testing.B) { measure(b, workers, w.rawWorker) })
 		b.Run(fmt.Sprintf("single/%d", workers), func(b *testing.B) {
@@ -63,9 +64,9 @@ func measure(b *testing.B, workers int, start func(*testing.B) func() error) {
 }
 
 func (w *world) rawWorker(b *testing.B) func() error {
-	user := "raw_" + randomName()
+	user := "raw_" + rotatortest.RandomName()
 	w.Must(b, "CREATE ROLE "+user+" LOGIN")
-	admin := w.Connect(b, "lockadmin", passwordOfAdmin, "postgres")
+	admin := w.Connect(b, "lockadmin", rotatortest.PasswordOfAdmin, "postgres")
 	n := 0
 	return func() error {
 		n++
@@ -82,19 +83,19 @@ func (w *world) rawWorker(b *testing.B) func() error {
 }
 
 func (w *world) rotatingWorker(b *testing.B, r rotators.Chooser) func() error {
-	e := w.engine(b, r, "rot_"+randomName())
+	e := w.engine(b, r, "rot_"+rotatortest.RandomName())
 	return func() error {
-		pending, err := e.rotator.Create(b.Context(), e.request(lockstep.Value{}))
+		pending, err := e.Rotator.Create(b.Context(), e.Request(lockstep.Value{}))
 		if err != nil {
 			return err
 		}
-		if err := e.rotator.Set(b.Context(), e.request(pending)); err != nil {
+		if err := e.Rotator.Set(b.Context(), e.Request(pending)); err != nil {
 			return err
 		}
-		if err := e.rotator.Test(b.Context(), e.request(pending), pending); err != nil {
+		if err := e.Rotator.Test(b.Context(), e.Request(pending), pending); err != nil {
 			return err
 		}
-		e.current = pending
+		e.Current = pending
 		return nil
 	}
 }

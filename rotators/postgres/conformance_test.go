@@ -2,11 +2,7 @@ package postgres_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"net"
-	"os"
-	"strconv"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -26,39 +22,7 @@ type world struct {
 }
 
 // secret is what the tests read of a value.
-type secret struct {
-	Engine    string   `json:"engine"`
-	Host      string   `json:"host"`
-	Port      int      `json:"port"`
-	Database  string   `json:"dbname"`
-	User      string   `json:"username"`
-	Password  string   `json:"password"`
-	MasterARN string   `json:"masterarn,omitempty"`
-	SSLMode   string   `json:"sslmode,omitempty"`
-	Probes    []string `json:"probes,omitempty"`
-}
-
-func (s secret) value(t testing.TB) lockstep.Value {
-	t.Helper()
-	b, err := json.Marshal(s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return lockstep.StringValue(string(b))
-}
-
-func read(t testing.TB, v lockstep.Value) secret {
-	t.Helper()
-	var s secret
-	if err := json.Unmarshal(v.Bytes(), &s); err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
-const adminARN = "arn:aws:secretsmanager:us-east-1:000000000000:secret:admin-AbCdEf"
-
-const passwordOfAdmin = "boss-secret-7Hq2"
+type secret = rotatortest.Secret
 
 // newWorld starts a server that writes down every statement and has a password
 // policy, with an admin that has CREATEROLE and nothing else.
@@ -69,21 +33,21 @@ func newWorld(t *testing.T) *world {
 			"host all clear 127.0.0.1/32 password", "hostssl all tlsonly 127.0.0.1/32 scram-sha-256",
 			"host all tlsonly 127.0.0.1/32 reject"))
 	w := &world{Server: s, database: s.Database(t)}
-	s.Must(t, "CREATE ROLE lockadmin LOGIN CREATEROLE PASSWORD '"+passwordOfAdmin+"'",
+	s.Must(t, "CREATE ROLE lockadmin LOGIN CREATEROLE PASSWORD '"+rotatortest.PasswordOfAdmin+"'",
 		"CREATE ROLE weak LOGIN PASSWORD 'feeble-secret-77'")
-	w.admin = w.value(t, "lockadmin", passwordOfAdmin)
+	w.admin = w.value(t, "lockadmin", rotatortest.PasswordOfAdmin)
 	return w
 }
 
 func (w *world) secret(user, password string) secret {
 	return secret{
 		Engine: "postgres", Host: "127.0.0.1", Port: w.Port(), Database: w.database,
-		User: user, Password: password, MasterARN: adminARN, SSLMode: "disable",
+		User: user, Password: password, MasterARN: rotatortest.AdminARN, SSLMode: "disable",
 	}
 }
 
 func (w *world) value(t testing.TB, user, password string) lockstep.Value {
-	return w.secret(user, password).value(t)
+	return w.secret(user, password).Value(t)
 }
 
 // connect logs in by the driver alone.
@@ -93,7 +57,7 @@ func (w *world) connect(ctx context.Context, s secret) (*pgx.Conn, error) {
 
 func (w *world) accepts(t *testing.T, v lockstep.Value) bool {
 	t.Helper()
-	conn, err := w.connect(t.Context(), read(t, v))
+	conn, err := w.connect(t.Context(), rotatortest.Read[secret](t, v))
 	if err != nil {
 		return false
 	}
@@ -102,7 +66,7 @@ func (w *world) accepts(t *testing.T, v lockstep.Value) bool {
 
 func (w *world) session(t *testing.T, v lockstep.Value) <-chan struct{} {
 	t.Helper()
-	conn, err := w.connect(t.Context(), read(t, v))
+	conn, err := w.connect(t.Context(), rotatortest.Read[secret](t, v))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,86 +86,49 @@ func (w *world) session(t *testing.T, v lockstep.Value) <-chan struct{} {
 
 // target makes a role with a password and everything that the suite needs.
 func (w *world) target(t *testing.T) rotatortest.Target {
-	user := "app_" + randomName()
+	user := "app_" + rotatortest.RandomName()
 	current := w.secret(user, "first-secret-1x")
 	w.Must(t, "CREATE ROLE "+user+" LOGIN PASSWORD 'first-secret-1x'")
-	from := w.logSize(t) // what stands before is the test's own doing
-	return rotatortest.Target{
-		ARN:     lockstep.ARN("arn:aws:secretsmanager:us-east-1:000000000000:secret:" + user + "-AbCdEf"),
-		Current: current.value(t), Admin: w.admin, Marks: true,
-		WrongAdmin: w.value(t, "lockadmin", "wrong"),
-		NoRight:    w.value(t, "weak", "feeble-secret-77"),
-		Refused: func(t *testing.T, v lockstep.Value) lockstep.Value {
-			s := read(t, v)
-			s.Password = s.User // the one thing that passwordcheck sees in a verifier
-			return s.value(t)
-		},
-		Wrong: func(t *testing.T, v lockstep.Value) lockstep.Value {
-			s := read(t, v)
-			s.Password = "nobody-knows-this-1"
-			return s.value(t)
-		},
-		Accepts: w.accepts,
-		Session: w.session,
-		Away:    func(t *testing.T) { check(t, w.Pause(t.Context())) },
-		Back:    func(t *testing.T) { check(t, w.Resume(t.Context())) },
-		Address: net.JoinHostPort("127.0.0.1", strconv.Itoa(w.Port())),
-		Through: func(t *testing.T, v lockstep.Value, address string) lockstep.Value {
-			s := read(t, v)
-			_, port, err := net.SplitHostPort(address)
-			check(t, err)
-			s.Port, err = strconv.Atoi(port)
-			check(t, err)
-			return s.value(t)
-		},
-		Clear: func(t *testing.T, v lockstep.Value) string { return read(t, v).Password },
-		Log:   func(t *testing.T) string { return w.logFrom(t, from) },
+	target := rotatortest.At(t, current, w.LogPath())
+	target.Admin, target.WrongAdmin, target.NoRight = w.admin, w.value(t, "lockadmin", "wrong"), w.value(t, "weak", "feeble-secret-77")
+	target.Refused = func(t *testing.T, v lockstep.Value) lockstep.Value {
+		s := rotatortest.Read[secret](t, v)
+		s.Password = s.User // the one thing that passwordcheck sees in a verifier
+		return s.Value(t)
 	}
-}
-
-func (w *world) logSize(t *testing.T) int64 {
-	info, err := os.Stat(w.LogPath())
-	check(t, err)
-	return info.Size()
-}
-
-func (w *world) logFrom(t *testing.T, from int64) string {
-	t.Helper()
-	b, err := os.ReadFile(w.LogPath())
-	check(t, err)
-	return string(b[from:])
-}
-
-func check(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
+	target.Accepts, target.Session = w.accepts, w.session
+	target.Away = func(t *testing.T) { rotatortest.Check(t, w.Pause(t.Context())) }
+	target.Back = func(t *testing.T) { rotatortest.Check(t, w.Resume(t.Context())) }
+	return target
 }
 
 func single(t testing.TB) *postgres.Single {
 	r, err := postgres.NewSingle(postgres.Config{})
-	check(t, err)
+	rotatortest.Check(t, err)
 	t.Cleanup(r.Close)
 	return r
 }
 
 func alternating(t testing.TB) *postgres.Alternating {
 	r, err := postgres.NewAlternating(postgres.Config{})
-	check(t, err)
+	rotatortest.Check(t, err)
 	t.Cleanup(r.Close)
 	return r
 }
 
 // Both rotators can do all that their kind can.
 var (
-	_ rotators.Identifier = (*postgres.Single)(nil)
-	_ rotators.Fencer     = (*postgres.Single)(nil)
-	_ rotators.Planner    = (*postgres.Single)(nil)
-	_ rotators.Identifier = (*postgres.Alternating)(nil)
-	_ rotators.Fencer     = (*postgres.Alternating)(nil)
-	_ rotators.Retirer    = (*postgres.Alternating)(nil)
-	_ rotators.Planner    = (*postgres.Alternating)(nil)
+	_ rotators.Identifier    = (*postgres.Single)(nil)
+	_ rotators.Fencer        = (*postgres.Single)(nil)
+	_ rotators.Planner       = (*postgres.Single)(nil)
+	_ rotators.Identifier    = (*postgres.Alternating)(nil)
+	_ rotators.Fencer        = (*postgres.Alternating)(nil)
+	_ rotators.Retirer       = (*postgres.Alternating)(nil)
+	_ rotators.Planner       = (*postgres.Alternating)(nil)
+	_ rotators.Witness       = (*postgres.Single)(nil)
+	_ rotators.Witness       = (*postgres.Alternating)(nil)
+	_ rotators.SessionKiller = (*postgres.Alternating)(nil)
+	_ rotators.SessionKiller = (*postgres.Single)(nil)
 )
 
 func TestConformance(t *testing.T) {
@@ -211,10 +138,7 @@ func TestConformance(t *testing.T) {
 	})
 	t.Run(postgres.NameSingle+" without an admin", func(t *testing.T) {
 		rotatortest.Run(t, rotatortest.Fixture{Rotator: single(t), New: func(t *testing.T) rotatortest.Target {
-			target := w.target(t)
-			target.Admin, target.WrongAdmin, target.NoRight = lockstep.Value{}, lockstep.Value{}, lockstep.Value{}
-			target.Marks = false
-			return target
+			return w.target(t).WithoutAdmin()
 		}})
 	})
 	t.Run(postgres.NameAlternating, func(t *testing.T) {

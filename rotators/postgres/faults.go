@@ -61,10 +61,10 @@ func loginFault(v *value, err error) *lockstep.TargetError {
 	te := &lockstep.TargetError{Outcome: lockstep.NotApplied}
 	pg := verdict(err)
 	if pg == nil {
-		te.Err = wording(fmt.Sprintf("log in to %s as %q", v.address(), v.user), err)
+		te.Err = wording(fmt.Sprintf("log in to %s as %q", v.Address(), v.User), err)
 		return te
 	}
-	te.Err = wording(fmt.Sprintf("log in to %s as %q", v.address(), v.user), pg)
+	te.Err = wording(fmt.Sprintf("log in to %s as %q", v.Address(), v.User), pg)
 	switch pg.Code {
 	case codeInvalidPassword:
 		te.Fault = lockstep.FaultRefusedLogin
@@ -73,13 +73,13 @@ func loginFault(v *value, err error) *lockstep.TargetError {
 			te.Fault = lockstep.FaultRefusedLogin
 			break
 		}
-		te.Hint = fmt.Sprintf("let role %s log in to database %s in the server's pg_hba.conf", quote(v.user), quote(v.database))
+		te.Hint = fmt.Sprintf("let role %s log in to database %s in the server's pg_hba.conf", quote(v.User), quote(v.Database))
 	case codeNoDatabase:
 		te.Fault = lockstep.FaultPermanent
 		te.Hint = `correct the field "dbname" of the secret`
 	case codePermission:
 		te.Fault = lockstep.FaultPermanent
-		te.Hint = fmt.Sprintf("GRANT CONNECT ON DATABASE %s TO %s", quote(v.database), quote(v.user))
+		te.Hint = fmt.Sprintf("GRANT CONNECT ON DATABASE %s TO %s", quote(v.Database), quote(v.User))
 	case codeTooManyConnections:
 		te.Hint = "the server or the role is out of connections"
 	}
@@ -178,16 +178,6 @@ func adminFault(err error, arn string) error {
 		Outcome: lockstep.NotApplied, Fault: lockstep.FaultPermanent,
 		Hint: "correct the admin credential in " + arn, Err: te.Err,
 	}
-}
-
-func permanent(hint, format string, args ...any) *lockstep.TargetError {
-	return &lockstep.TargetError{
-		Outcome: lockstep.NotApplied, Fault: lockstep.FaultPermanent, Hint: hint, Err: fmt.Errorf(format, args...),
-	}
-}
-
-func transient(format string, args ...any) *lockstep.TargetError {
-	return &lockstep.TargetError{Outcome: lockstep.NotApplied, Err: fmt.Errorf(format, args...)}
 }
 
 // quote writes a name as an SQL identifier.

@@ -18,16 +18,16 @@ const applicationName = "lockstep"
 func (b *base) login(ctx context.Context, v *value) (*pgx.Conn, error) {
 	// Name and password are set after parsing: they need no quoting then, and
 	// no error can show them. The host was checked by parse.
-	cfg, err := pgx.ParseConfig("host='" + v.host + "' port=" + strconv.Itoa(v.port) +
-		" sslmode=" + v.sslmode + " user=none password=none target_session_attrs=any")
+	cfg, err := pgx.ParseConfig("host='" + v.Host + "' port=" + strconv.Itoa(v.Port) +
+		" sslmode=" + v.SSLMode + " user=none password=none target_session_attrs=any")
 	if err != nil {
 		return nil, loginFault(v, fmt.Errorf("set up connection: %w", err))
 	}
-	cfg.User, cfg.Password, cfg.Database = v.user, v.password, v.database
+	cfg.User, cfg.Password, cfg.Database = v.User, v.Password, v.Database
 	cfg.RuntimeParams = map[string]string{"application_name": applicationName}
 	cfg.DefaultQueryExecMode = pgx.QueryExecModeExec
 	cfg.StatementCacheCapacity, cfg.DescriptionCacheCapacity = 0, 0
-	cfg.RequireAuth = authMethods(v.sslmode)
+	cfg.RequireAuth = authMethods(v.SSLMode)
 	ctx, cancel := context.WithTimeout(ctx, b.connectTimeout)
 	defer cancel()
 	conn, err := pgx.ConnectConfig(ctx, cfg)

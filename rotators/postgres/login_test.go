@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"lockstep"
 	"lockstep/rotators"
 	"lockstep/rotators/postgres"
+	"lockstep/rotators/rotatortest"
 )
 
 // TestVerdicts: what the server says at login, and what it means.
@@ -70,7 +72,7 @@ func TestVerdicts(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			s := w.secret("good", pw)
 			c.with(&s)
-			err := single(t).Test(t.Context(), &rotators.Request{}, s.value(t))
+			err := single(t).Test(t.Context(), &rotators.Request{}, s.Value(t))
 			if c.fault == accepted {
 				if err != nil {
 					t.Fatal(err)
@@ -88,25 +90,25 @@ func TestVerdicts(t *testing.T) {
 	}
 	t.Run("a server that does not answer", func(t *testing.T) { testSilent(t, w) })
 	t.Run("what is set can be read by md5 rules too", func(t *testing.T) {
-		e := &engine{rotator: single(t), current: w.value(t, "old_md5", pw), arn: "arn:x"}
-		if _, err := w.connect(t.Context(), read(t, e.current)); err == nil {
+		e := &rotatortest.Engine{Rotator: single(t), Current: w.value(t, "old_md5", pw), ARN: "arn:x"}
+		if _, err := w.connect(t.Context(), rotatortest.Read[secret](t, e.Current)); err == nil {
 			t.Fatal("scram-sha-256 let an md5 password in")
 		}
-		e.admin = w.admin
-		e.rotate(t)
+		e.Admin = w.admin
+		e.Rotate(t)
 	})
 }
 
 func testSilent(t *testing.T, w *world) {
 	var lc net.ListenConfig
 	l, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0") // it accepts and never speaks
-	check(t, err)
+	rotatortest.Check(t, err)
 	defer l.Close()
 	s := w.secret("good", "x")
 	s.Port = l.Addr().(*net.TCPAddr).Port
 	r, err := postgres.NewSingle(postgres.Config{ConnectTimeout: 100 * time.Millisecond})
-	check(t, err)
-	te := lockstep.AsTargetError(r.Test(t.Context(), &rotators.Request{}, s.value(t)))
+	rotatortest.Check(t, err)
+	te := lockstep.AsTargetError(r.Test(t.Context(), &rotators.Request{}, s.Value(t)))
 	if te.Err == nil || te.Fault != lockstep.FaultTransient || te.Outcome != lockstep.NotApplied {
 		t.Errorf("got %+v", te)
 	}
@@ -116,44 +118,45 @@ func testSilent(t *testing.T, w *world) {
 // AWSCURRENT, then the rest, and each password once.
 func TestSelfOrder(t *testing.T) {
 	w := newWorld(t)
-	user := "self_" + randomName()
+	user := "self_" + rotatortest.RandomName()
 	e := w.engine(t, single(t), user)
-	e.admin = lockstep.Value{}
-	pending, err := e.rotator.Create(t.Context(), e.request(lockstep.Value{}))
-	check(t, err)
+	e.Admin = lockstep.Value{}
+	pending, err := e.Rotator.Create(t.Context(), e.Request(lockstep.Value{}))
+	rotatortest.Check(t, err)
 
-	r := e.request(pending)
+	r := e.Request(pending)
 	r.Current = w.value(t, user, "not-this-one-1")
-	r.Live = []lockstep.Value{r.Current, w.value(t, "somebody", "else-entirely-1"), e.current}
-	from := w.logSize(t)
-	check(t, e.rotator.Set(t.Context(), r))
-	if n := w.refusals(t, from, user); n != 2 { // pending and Current, once each
+	r.Live = []lockstep.Value{r.Current, w.value(t, "somebody", "else-entirely-1"), e.Current}
+	before := w.refusals(t, user)
+	rotatortest.Check(t, e.Rotator.Set(t.Context(), r))
+	if n := w.refusals(t, user) - before; n != 2 { // pending and Current, once each
 		t.Errorf("%d refused logins, want 2", n)
 	}
 	if !w.accepts(t, pending) {
 		t.Error("the value was not set")
 	}
 	// Again: the pending value logs in, nothing is sent, NotAfter is not asked.
-	again := e.request(pending)
+	again := e.Request(pending)
 	again.Guard.NotAfter = func(context.Context, time.Time) (time.Time, error) {
 		t.Error("asked for time with nothing to do")
 		return time.Time{}, context.Canceled
 	}
-	check(t, e.rotator.Set(t.Context(), again))
+	rotatortest.Check(t, e.Rotator.Set(t.Context(), again))
 
 	// Nothing that is known logs in.
-	e.current = w.value(t, user, "unknown-by-all-1")
-	fresh, err := e.rotator.Create(t.Context(), e.request(lockstep.Value{}))
-	check(t, err)
-	te := lockstep.AsTargetError(e.rotator.Set(t.Context(), e.request(fresh)))
+	e.Current = w.value(t, user, "unknown-by-all-1")
+	fresh, err := e.Rotator.Create(t.Context(), e.Request(lockstep.Value{}))
+	rotatortest.Check(t, err)
+	te := lockstep.AsTargetError(e.Rotator.Set(t.Context(), e.Request(fresh)))
 	if te.Outcome != lockstep.NotApplied || te.Fault != lockstep.FaultPermanent || te.Hint == "" {
 		t.Errorf("got %+v", te)
 	}
 }
 
 // refusals counts refused logins in the log.
-func (w *world) refusals(t *testing.T, from int64, user string) int {
+func (w *world) refusals(t *testing.T, user string) int {
 	t.Helper()
-	log := w.logFrom(t, from)
-	return strings.Count(log, fmt.Sprintf("password authentication failed for user %q", user))
+	log, err := os.ReadFile(w.LogPath())
+	rotatortest.Check(t, err)
+	return strings.Count(string(log), fmt.Sprintf("password authentication failed for user %q", user))
 }

@@ -35,19 +35,44 @@ func (b *base) Test(ctx context.Context, _ *rotators.Request, v lockstep.Value) 
 	if err := primary(ctx, conn); err != nil {
 		return err
 	}
-	for i, probe := range val.probes {
+	return runProbes(ctx, conn, val)
+}
+
+func runProbes(ctx context.Context, conn *pgx.Conn, val *value) error {
+	for i, probe := range val.Probes {
 		if err := runProbe(ctx, conn, probe); err != nil {
-			return probeFault(fmt.Sprintf("run probe %d as %s", i+1, quote(val.user)), err)
+			return probeFault(fmt.Sprintf("run probe %d as %s", i+1, quote(val.User)), err)
 		}
 	}
 	return nil
+}
+
+// TestEndpoints logs in through the replicas and poolers that v names, and asks
+// each something: a pooler may let a client in before its server does. Errors:
+// TargetErrors, as rotators.EndpointTester says.
+func (b *base) TestEndpoints(ctx context.Context, _ *rotators.Request, v lockstep.Value) error {
+	val, err := parse(v)
+	if err != nil {
+		return malformed("the value", err)
+	}
+	return val.EachEndpoint(ctx, func(ctx context.Context, at *value) error {
+		conn, err := b.login(ctx, at)
+		if err != nil {
+			return err
+		}
+		defer logout(ctx, conn)
+		if err := runProbe(ctx, conn, "SELECT 1"); err != nil {
+			return askFault("ask for one row", err)
+		}
+		return runProbes(ctx, conn, at)
+	})
 }
 
 // doubt follows a refused login: if the host's name leads to another server by
 // now, the sessions that were kept would go on changing the old one.
 func (b *base) doubt(v *value, err error) {
 	if lockstep.AsTargetError(err).Fault == lockstep.FaultRefusedLogin {
-		b.sessions.forget(v.server())
+		b.sessions.forget(v.Server())
 	}
 }
 
@@ -61,7 +86,7 @@ func primary(ctx context.Context, conn *pgx.Conn) error {
 		}
 	}
 	if standby {
-		return transient("the server is a standby: its answer is no verdict")
+		return rotators.Transient("the server is a standby: its answer is no verdict")
 	}
 	return nil
 }

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+
+	"lockstep/rotators"
 )
 
 // setting is one ALTER ROLE … [IN DATABASE …] SET name.
@@ -33,23 +35,23 @@ type provision struct {
 // if it is that already. Errors: TargetErrors; FaultPermanent if the clone's
 // name belongs to a role that is not a clone, which is then left alone.
 func (a *admin) provision(ctx context.Context, p pair) (provision, error) {
-	settings := map[string]map[setting]string{p.owner: {}, p.clone: {}}
+	settings := map[string]map[setting]string{p.Owner: {}, p.Clone: {}}
 	var member bool
 	var batch pgx.Batch
-	batch.Queue(surveySettings, p.both()).Query(func(rows pgx.Rows) error { return readSettings(rows, settings) })
-	batch.Queue(surveyMember, p.owner, p.clone).QueryRow(func(row pgx.Row) error { return row.Scan(&member) })
+	batch.Queue(surveySettings, p.Both()).Query(func(rows pgx.Rows) error { return readSettings(rows, settings) })
+	batch.Queue(surveyMember, p.Owner, p.Clone).QueryRow(func(row pgx.Row) error { return row.Scan(&member) })
 	if err := a.conn.SendBatch(ctx, &batch).Close(); err != nil {
 		return provision{}, askFault("read settings of roles", err)
 	}
-	owner, clone := a.roles[p.owner], a.roles[p.clone]
+	owner, clone := a.roles[p.Owner], a.roles[p.Clone]
 	var out provision
 	switch {
 	case clone == nil:
-		out.add("CREATE ROLE "+quote(p.clone)+" NOLOGIN INHERIT", a.grant(p))
-		clone = &role{name: p.clone, inherit: true, connections: -1}
+		out.add("CREATE ROLE "+quote(p.Clone)+" NOLOGIN INHERIT", a.grant(p))
+		clone = &role{name: p.Clone, inherit: true, connections: -1}
 	case !member:
-		return provision{}, permanent(fmt.Sprintf("if it is meant to be the clone: GRANT %s TO %s", quote(p.owner), quote(p.clone)),
-			"role %s exists and is not a member of %s", quote(p.clone), quote(p.owner))
+		return provision{}, rotators.Permanent(fmt.Sprintf("if it is meant to be the clone: GRANT %s TO %s", quote(p.Owner), quote(p.Clone)),
+			"role %s exists and is not a member of %s", quote(p.Clone), quote(p.Owner))
 	}
 	lacking := clone.lacking(owner)
 	if !clone.inherit {
@@ -57,13 +59,13 @@ func (a *admin) provision(ctx context.Context, p pair) (provision, error) {
 		lacking = append(lacking, "INHERIT")
 	}
 	if len(lacking) > 0 {
-		out.add("ALTER ROLE " + quote(p.clone) + " " + strings.Join(lacking, " "))
+		out.add("ALTER ROLE " + quote(p.Clone) + " " + strings.Join(lacking, " "))
 	}
-	want := settings[p.owner]
+	want := settings[p.Owner]
 	if start := (setting{name: "role"}); want[start] == "" {
-		want[start] = p.owner
+		want[start] = p.Owner
 	}
-	return out, out.alterSettings(p.clone, settings[p.clone], want)
+	return out, out.alterSettings(p.Clone, settings[p.Clone], want)
 }
 
 func (p *provision) add(statements ...string) { p.statements = append(p.statements, statements...) }
@@ -71,7 +73,7 @@ func (p *provision) add(statements ...string) { p.statements = append(p.statemen
 // grant makes the clone a member with all rights. Since 16 each of these is an
 // option of its own.
 func (a *admin) grant(p pair) string {
-	s := "GRANT " + quote(p.owner) + " TO " + quote(p.clone)
+	s := "GRANT " + quote(p.Owner) + " TO " + quote(p.Clone)
 	if a.version >= 160000 {
 		s += " WITH INHERIT TRUE, SET TRUE"
 	}
@@ -178,7 +180,7 @@ func settingValue(name, val string) (string, error) {
 	}
 	items, ok := splitList(val)
 	if !ok {
-		return "", permanent("set it anew with ALTER ROLE … SET", "the setting %s of the role is malformed", quote(name))
+		return "", rotators.Permanent("set it anew with ALTER ROLE … SET", "the setting %s of the role is malformed", quote(name))
 	}
 	if len(items) == 0 {
 		return "''", nil

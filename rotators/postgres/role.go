@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"lockstep"
+	"lockstep/rotators"
 )
 
 // survey is what the server says about who is logged in and about the roles in
@@ -61,7 +62,7 @@ func clock(ctx context.Context, conn *pgx.Conn) (now time.Time, err error) {
 		return now, askFault("read the server's clock", err)
 	}
 	if standby {
-		return now, transient("the server is a standby and cannot be written")
+		return now, rotators.Transient("the server is a standby and cannot be written")
 	}
 	return now, nil
 }

@@ -65,7 +65,7 @@ func newSessions(perKey int, limit time.Duration) *sessions {
 // keyOf is the key of a login as v.
 func (s *sessions) keyOf(v *value) sessionKey {
 	h := hmac.New(sha256.New, s.secret[:])
-	for _, part := range []string{v.host, strconv.Itoa(v.port), v.database, v.sslmode, v.user, v.password} {
+	for _, part := range []string{v.Host, strconv.Itoa(v.Port), v.Database, v.SSLMode, v.User, v.Password} {
 		h.Write([]byte(part))
 		h.Write([]byte{0}) // stands in none of them: parse refuses it
 	}

@@ -33,7 +33,7 @@ func (*Single) Account(v lockstep.Value) (rotators.Account, error) {
 	if err != nil {
 		return rotators.Account{}, err
 	}
-	return val.account(val.user), nil
+	return val.Account(val.User), nil
 }
 
 // Accounts is the one role that v names. Errors: ErrInvalid.
@@ -52,28 +52,12 @@ func (s *Single) Create(_ context.Context, r *rotators.Request) (lockstep.Value,
 	if err != nil {
 		return lockstep.Value{}, malformed("AWSCURRENT", err)
 	}
-	return s.fresh(r, current, current.user)
+	return s.fresh(r, current, current.User)
 }
 
 // fresh is the value of another user with a new password.
 func (b *base) fresh(r *rotators.Request, of *value, user string) (lockstep.Value, error) {
-	policy, err := b.passwords.With(r.Passwords)
-	if err != nil {
-		return lockstep.Value{}, permanent("", "make password: %w", err)
-	}
-	pw, err := policy.Generate()
-	if err != nil {
-		return lockstep.Value{}, permanent("", "make password: %w", err)
-	}
-	v, err := of.with(user, pw)
-	if err != nil {
-		return lockstep.Value{}, permanent("", "make value: %w", err)
-	}
-	if len(v.Bytes()) > lockstep.MaxValueBytes {
-		return lockstep.Value{}, permanent("shorten the secret's other fields",
-			"the new value would have %d bytes: %w", len(v.Bytes()), lockstep.ErrInvalid)
-	}
-	return v, nil
+	return of.Fresh(user, b.passwords, r.Passwords)
 }
 
 // Set changes the role's password to the pending one: by the admin if the
@@ -83,12 +67,12 @@ func (s *Single) Set(ctx context.Context, r *rotators.Request) error {
 	if err != nil {
 		return malformed("the pending value", err)
 	}
-	c := change{doing: fmt.Sprintf("set password of role %s", quote(pending.user)), roles: []string{pending.user}}
-	secret, err := verifier(pending.password)
+	c := change{doing: fmt.Sprintf("set password of role %s", quote(pending.User)), roles: []string{pending.User}}
+	secret, err := verifier(pending.Password)
 	if err != nil {
-		return permanent("", "%s: %w", c.doing, err)
+		return rotators.Permanent("", "%s: %w", c.doing, err)
 	}
-	c.statements = []string{"ALTER ROLE " + quote(pending.user) + " PASSWORD " + literal(secret)}
+	c.statements = []string{"ALTER ROLE " + quote(pending.User) + " PASSWORD " + literal(secret)}
 	if s.hasAdmin(r, pending) {
 		return s.setByAdmin(ctx, r, pending, c)
 	}
@@ -102,7 +86,7 @@ func (*base) hasAdmin(r *rotators.Request, of *value) bool {
 		return false
 	}
 	v, err := parse(r.Admin)
-	return err != nil || !v.sameServer(of) || v.user != of.user
+	return err != nil || !v.SameServer(of) || v.User != of.User
 }
 
 func (s *Single) setByAdmin(ctx context.Context, r *rotators.Request, pending *value, c change) error {
@@ -113,8 +97,8 @@ func (s *Single) setByAdmin(ctx context.Context, r *rotators.Request, pending *v
 }
 
 func noRole(v *value) error {
-	return permanent(`correct the field "username" of the secret, or create the role`,
-		"there is no role %s at %s", quote(v.user), v.address())
+	return rotators.Permanent(`correct the field "username" of the secret, or create the role`,
+		"there is no role %s at %s", quote(v.User), v.Address())
 }
 
 // setAsItself logs in with what the server may accept: the pending value
@@ -123,17 +107,17 @@ func (s *Single) setAsItself(ctx context.Context, r *rotators.Request, pending *
 	tried := make(map[string]bool)
 	for _, candidate := range append([]lockstep.Value{r.Pending, r.Current}, r.Live...) {
 		v, err := parse(candidate)
-		if err != nil || v.user != pending.user || !v.sameServer(pending) || tried[v.password] {
+		if err != nil || v.User != pending.User || !v.SameServer(pending) || tried[v.Password] {
 			continue
 		}
-		tried[v.password] = true
+		tried[v.Password] = true
 		done, err := s.setAs(ctx, r, v, c)
 		if done || err != nil {
 			return err
 		}
 	}
-	return permanent("name an admin's secret in the field masterarn, or set the password by hand and put it into the secret",
-		"none of %d known passwords of role %s logs in at %s", len(tried), quote(pending.user), pending.address())
+	return rotators.Permanent("name an admin's secret in the field masterarn, or set the password by hand and put it into the secret",
+		"none of %d known passwords of role %s logs in at %s", len(tried), quote(pending.User), pending.Address())
 }
 
 // setAs makes the change logged in as v; done is false if v does not log in.
@@ -150,7 +134,7 @@ func (s *Single) setAs(ctx context.Context, r *rotators.Request, v *value, c cha
 	if err != nil {
 		return true, err
 	}
-	if pending, err := parse(r.Pending); err == nil && v.password == pending.password {
+	if pending, err := parse(r.Pending); err == nil && v.Password == pending.Password {
 		return true, nil
 	}
 	return true, apply(ctx, conn, r, now, c)
@@ -168,13 +152,13 @@ func (s *Single) Raise(ctx context.Context, r *rotators.Request) (fence uint64, 
 	}
 	err = s.withAdmin(ctx, r, current, func(a *admin) error {
 		var err error
-		fence, err = raise(ctx, a.conn, r, []string{current.user})
+		fence, err = raise(ctx, a.conn, r, []string{current.User})
 		return a.explain(ctx, err, current)
 	})
 	return fence, err
 }
 
 func noAdmin(v *value) error {
-	return permanent("name an admin's secret in the field masterarn",
-		"the secret names no admin for role %s", quote(v.user))
+	return rotators.Permanent("name an admin's secret in the field masterarn",
+		"the secret names no admin for role %s", quote(v.User))
 }

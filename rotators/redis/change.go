@@ -59,7 +59,7 @@ func (r *Rotator) changeAll(ctx context.Context, req *rotators.Request, of *valu
 func (n *node) look(ctx context.Context, user string) (hashes []string, err error) {
 	answer, err := n.conn.Do(ctx, "ACL", "GETUSER", user).Slice()
 	if errors.Is(err, redis.Nil) {
-		return nil, permanent(`correct the field "username" of the secret, or create the user on this node: Redis does not replicate users`,
+		return nil, rotators.Permanent(`correct the field "username" of the secret, or create the user on this node: Redis does not replicate users`,
 			"there is no user %q at %s", user, n.addr)
 	}
 	if err != nil {
@@ -71,7 +71,7 @@ func (n *node) look(ctx context.Context, user string) (hashes []string, err erro
 		case answer[i] == "passwords":
 			hashes = list
 		case answer[i] == "flags" && slices.Contains(list, "nopass"):
-			return nil, permanent("ACL SETUSER "+user+" resetpass, then add the password of the secret",
+			return nil, rotators.Permanent("ACL SETUSER "+user+" resetpass, then add the password of the secret",
 				"user %q at %s has nopass: it logs in with any password", user, n.addr)
 		}
 	}
@@ -204,7 +204,7 @@ func (n *node) await(ctx context.Context, limit time.Duration, there func() (boo
 		}
 		select {
 		case <-ctx.Done():
-			return transient("the replica %s is behind its primary: %w", n.addr, ctx.Err())
+			return rotators.Transient("the replica %s is behind its primary: %w", n.addr, ctx.Err())
 		case <-tick.C:
 		}
 	}
@@ -221,11 +221,11 @@ func (n *node) watch(ctx context.Context, req *rotators.Request, c change, g gua
 		return err
 	}
 	if held > req.Guard.Fence {
-		return transient("%s: user %q at %s has the marker of a newer claim, %d", c.doing, c.user, n.addr, held)
+		return rotators.Transient("%s: user %q at %s has the marker of a newer claim, %d", c.doing, c.user, n.addr, held)
 	}
 	err = n.conn.Get(ctx, g.until).Err()
 	if errors.Is(err, redis.Nil) {
-		return transient("%s at %s: the change came too late", c.doing, n.addr)
+		return rotators.Transient("%s at %s: the change came too late", c.doing, n.addr)
 	}
 	if err != nil {
 		return askFault("read the time limit at "+n.addr, n.as, err)
@@ -246,7 +246,7 @@ func (n *node) marked(ctx context.Context, req *rotators.Request, user string, g
 	number, arn, _ := strings.Cut(text, " ")
 	fence, err := strconv.ParseUint(number, 10, 64)
 	if err != nil || arn != string(req.ARN) {
-		return 0, permanent(fmt.Sprintf("let one secret alone manage this user; if the other one is gone, DEL %q at %s", g.marker, n.addr),
+		return 0, rotators.Permanent(fmt.Sprintf("let one secret alone manage this user; if the other one is gone, DEL %q at %s", g.marker, n.addr),
 			"user %q at %s is managed by another secret, %s", user, n.addr, arn)
 	}
 	return fence, nil

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"lockstep/rotators"
 )
 
 // member is a node as CLUSTER NODES names it.
@@ -30,7 +32,7 @@ func (n *node) members(ctx context.Context) ([]member, error) {
 	}
 	list, err := parseMembers(text, n.addr)
 	if err != nil {
-		return nil, transient("ask %s for the cluster's nodes: %w", n.addr, err)
+		return nil, rotators.Transient("ask %s for the cluster's nodes: %w", n.addr, err)
 	}
 	return list, nil
 }
@@ -145,7 +147,7 @@ func (n *node) tag() (string, error) {
 			}
 		}
 	}
-	te := transient("the node %s serves no slots of the cluster, so no key can guard the change", of.addr)
+	te := rotators.Transient("the node %s serves no slots of the cluster, so no key can guard the change", of.addr)
 	te.Hint = "give it slots, or take it out of the cluster with CLUSTER FORGET"
 	return "", te
 }

@@ -3,7 +3,6 @@ package redis_test
 import (
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"strings"
 	"testing"
 
@@ -26,36 +25,11 @@ type secret struct {
 	Probes    [][]string `json:"probes,omitempty"`
 }
 
-func (s secret) value(t testing.TB) lockstep.Value {
-	t.Helper()
-	b, err := json.Marshal(s)
-	check(t, err)
-	return lockstep.StringValue(string(b))
-}
-
-func read(t testing.TB, v lockstep.Value) secret {
-	t.Helper()
-	var s secret
-	check(t, json.Unmarshal(v.Bytes(), &s))
-	return s
-}
-
-func check(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-const (
-	adminARN        = "arn:aws:secretsmanager:us-east-1:000000000000:secret:admin-AbCdEf"
-	passwordOfAdmin = "boss-secret-7Hq2"
-	firstPassword   = "first-secret-1x"
-)
+func (s secret) value(t testing.TB) lockstep.Value { return rotatortest.Written(t, s) }
 
 // adminRules is what the guide tells people to give to the admin.
 const adminRules = "resetkeys ~lockstep:* resetchannels -@all +acl|setuser +acl|getuser +acl|save +config|get " +
-	"+config|rewrite +cluster|nodes +readonly +role +info +time +watch +multi +exec +get +set"
+	"+config|rewrite +cluster|nodes +readonly +role +info +time +watch +multi +exec +get +set +client|id +client|list +client|kill"
 
 // world is one or more servers on which each test makes users of its own.
 type world struct{ servers []*redistest.Server }
@@ -64,7 +38,7 @@ type world struct{ servers []*redistest.Server }
 func newWorld(t *testing.T, servers ...*redistest.Server) *world {
 	w := &world{servers: servers}
 	for _, s := range servers {
-		s.Must(t, setUser("lockadmin", "on >"+passwordOfAdmin+" "+adminRules),
+		s.Must(t, setUser("lockadmin", "on >"+rotatortest.PasswordOfAdmin+" "+adminRules),
 			setUser("weak", "on >feeble-secret-77 ~lockstep:* -@all +acl|getuser +role +cluster|nodes +time"),
 			[]any{"ACL", "SAVE"})
 	}
@@ -81,7 +55,7 @@ func setUser(name, rules string) []any {
 
 func (w *world) secret(user, password string) secret {
 	s := secret{
-		Engine: "redis", Host: redistest.Host, Port: w.servers[0].Port(), User: user, Password: password, MasterARN: adminARN,
+		Engine: "redis", Host: redistest.Host, Port: w.servers[0].Port(), User: user, Password: password, MasterARN: rotatortest.AdminARN,
 	}
 	for _, other := range w.servers[1:] {
 		s.Endpoints = append(s.Endpoints, other.Addr())
@@ -92,14 +66,14 @@ func (w *world) secret(user, password string) secret {
 // accepts logs in to every server; true if all agree that it does.
 func (w *world) accepts(t *testing.T, v lockstep.Value) bool {
 	t.Helper()
-	s := read(t, v)
+	s := rotatortest.Read[secret](t, v)
 	n := 0
 	for _, server := range w.servers {
 		c := server.Client(s.User, s.Password)
 		if c.Ping(t.Context()).Err() == nil {
 			n++
 		}
-		check(t, c.Close())
+		rotatortest.Check(t, c.Close())
 	}
 	if n != 0 && n != len(w.servers) {
 		t.Errorf("%d of %d nodes accept the value", n, len(w.servers))
@@ -110,10 +84,10 @@ func (w *world) accepts(t *testing.T, v lockstep.Value) bool {
 // session logs in and waits for a list that stays empty.
 func (w *world) session(t *testing.T, v lockstep.Value) <-chan struct{} {
 	t.Helper()
-	s := read(t, v)
+	s := rotatortest.Read[secret](t, v)
 	c := w.servers[0].Client(s.User, s.Password)
 	conn := c.Conn()
-	check(t, conn.Ping(t.Context()).Err())
+	rotatortest.Check(t, conn.Ping(t.Context()).Err())
 	ended, done := make(chan struct{}), make(chan struct{})
 	ctx, cancel := context.WithCancel(t.Context())
 	t.Cleanup(func() { cancel(); _ = conn.Close(); _ = c.Close(); <-done })
@@ -133,37 +107,39 @@ func (w *world) session(t *testing.T, v lockstep.Value) <-chan struct{} {
 func (w *world) target(t *testing.T) rotatortest.Target {
 	user := "app-" + strings.ToLower(rand.Text())
 	for _, s := range w.servers {
-		s.Must(t, setUser(user, "on >"+firstPassword+" ~app:* ~never +@all -@admin"), []any{"ACL", "SAVE"})
+		s.Must(t, setUser(user, "on >"+rotatortest.FirstPassword+" ~app:* ~never +@all -@admin"), []any{"ACL", "SAVE"})
 	}
 	wrong := func(t *testing.T, v lockstep.Value) lockstep.Value {
-		s := read(t, v)
+		s := rotatortest.Read[secret](t, v)
 		s.Password = "nobody-knows-this-1"
 		return s.value(t)
 	}
-	admin := w.secret("lockadmin", passwordOfAdmin).value(t)
+	admin := w.secret("lockadmin", rotatortest.PasswordOfAdmin).value(t)
 	return rotatortest.Target{
-		ARN:     lockstep.ARN("arn:aws:secretsmanager:us-east-1:000000000000:secret:" + user + "-AbCdEf"),
-		Current: w.secret(user, firstPassword).value(t), Admin: admin, Marks: true,
+		ARN:     rotatortest.ARN(user),
+		Current: w.secret(user, rotatortest.FirstPassword).value(t), Admin: admin, Marks: true,
 		WrongAdmin: wrong(t, admin), NoRight: w.secret("weak", "feeble-secret-77").value(t),
-		Wrong: wrong, Accepts: w.accepts, Session: w.session, SessionsLinger: true, Parts: len(w.servers) > 1,
+		Wrong: wrong, Accepts: w.accepts, Session: w.session, Parts: len(w.servers) > 1,
 		Away:  func(t *testing.T) { w.servers[0].Pause(t) },
 		Back:  func(t *testing.T) { w.servers[0].Resume(t) },
-		Clear: func(t *testing.T, v lockstep.Value) string { return read(t, v).Password },
+		Clear: func(t *testing.T, v lockstep.Value) string { return rotatortest.Read[secret](t, v).Password },
 		Log:   func(t *testing.T) string { return w.servers[0].Log(t) },
 	}
 }
 
 func rotator(t testing.TB) *redis.Rotator {
 	r, err := redis.New(redis.Config{})
-	check(t, err)
+	rotatortest.Check(t, err)
 	return r
 }
 
 var (
-	_ rotators.Identifier = (*redis.Rotator)(nil)
-	_ rotators.Fencer     = (*redis.Rotator)(nil)
-	_ rotators.Retirer    = (*redis.Rotator)(nil)
-	_ rotators.Planner    = (*redis.Rotator)(nil)
+	_ rotators.Identifier    = (*redis.Rotator)(nil)
+	_ rotators.Fencer        = (*redis.Rotator)(nil)
+	_ rotators.Retirer       = (*redis.Rotator)(nil)
+	_ rotators.Planner       = (*redis.Rotator)(nil)
+	_ rotators.Witness       = (*redis.Rotator)(nil)
+	_ rotators.SessionKiller = (*redis.Rotator)(nil)
 )
 
 func TestConformance(t *testing.T) {
@@ -174,8 +150,9 @@ func TestConformance(t *testing.T) {
 	t.Run(redis.Name+" without an admin", func(t *testing.T) {
 		rotatortest.Run(t, rotatortest.Fixture{Rotator: rotator(t), New: func(t *testing.T) rotatortest.Target {
 			target := w.target(t)
-			w.servers[0].Must(t, setUser(read(t, target.Current).User, "~lockstep:* +@all"), []any{"ACL", "SAVE"})
-			target.Admin, target.WrongAdmin, target.NoRight = lockstep.Value{}, lockstep.Value{}, lockstep.Value{}
+			w.servers[0].Must(t, setUser(rotatortest.Read[secret](t, target.Current).User, "~lockstep:* +@all"), []any{"ACL", "SAVE"})
+			target = target.WithoutAdmin()
+			target.Marks = true // it may write keys of ours
 			return target
 		}})
 	})

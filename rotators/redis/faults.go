@@ -71,6 +71,7 @@ func rights(admin string) string {
 var adminRules = []string{
 	"~lockstep:*", "+acl|setuser", "+acl|getuser", "+acl|save", "+config|get", "+config|rewrite",
 	"+cluster|nodes", "+readonly", "+role", "+info", "+time", "+watch", "+multi", "+exec", "+get", "+set",
+	"+client|id", "+client|list", "+client|kill",
 }
 
 // changeFault reads the failure of a command that may have changed something.
@@ -119,14 +120,4 @@ func adminFault(err error, arn string) error {
 		Outcome: lockstep.NotApplied, Fault: lockstep.FaultPermanent,
 		Hint: "correct the admin credential in " + arn, Err: te.Err,
 	}
-}
-
-func permanent(hint, format string, args ...any) *lockstep.TargetError {
-	return &lockstep.TargetError{
-		Outcome: lockstep.NotApplied, Fault: lockstep.FaultPermanent, Hint: hint, Err: fmt.Errorf(format, args...),
-	}
-}
-
-func transient(format string, args ...any) *lockstep.TargetError {
-	return &lockstep.TargetError{Outcome: lockstep.NotApplied, Err: fmt.Errorf(format, args...)}
 }

@@ -14,6 +14,7 @@ import (
 	"lockstep"
 	"lockstep/internal/redistest"
 	"lockstep/rotators"
+	"lockstep/rotators/rotatortest"
 )
 
 // relay stands between a rotator and a server, and holds back each message that
@@ -27,7 +28,7 @@ type relay struct {
 func newRelay(t *testing.T, to string) *relay {
 	t.Helper()
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", redistest.Host+":0")
-	check(t, err)
+	rotatortest.Check(t, err)
 	r := &relay{port: l.Addr().(*net.TCPAddr).Port, held: make(chan struct{}, 9), free: make(chan struct{})}
 	var all sync.WaitGroup
 	ctx, cancel := context.WithCancel(t.Context())
@@ -76,7 +77,7 @@ func (w *world) heldUp(t *testing.T, until time.Duration) (app *rotation, done <
 	app = w.rotation(t)
 	r := newRelay(t, w.servers[0].Addr())
 	for _, v := range []*lockstep.Value{&app.Current, &app.Admin} {
-		s := read(t, *v)
+		s := rotatortest.Read[secret](t, *v)
 		s.Port = r.port
 		*v = s.value(t)
 	}
@@ -100,7 +101,7 @@ func (w *world) wantNothing(t *testing.T, app *rotation, err error) {
 	if err == nil || te.Outcome != lockstep.NotApplied || te.Fault != lockstep.FaultTransient {
 		t.Errorf("got %v (%v, %d), want a passing NotApplied", err, te.Outcome, te.Fault)
 	}
-	pending := read(t, app.Pending)
+	pending := rotatortest.Read[secret](t, app.Pending)
 	pending.Port = w.servers[0].Port()
 	if w.accepts(t, pending.value(t)) {
 		t.Error("the value of the late call is accepted")
@@ -128,10 +129,10 @@ func TestAnExecThatANewerClaimOvertakes(t *testing.T) {
 	w := newWorld(t, redistest.Start(t))
 	app, done, letGo := w.heldUp(t, time.Hour)
 	newer := app.Request
-	direct := read(t, app.Current)
+	direct := rotatortest.Read[secret](t, app.Current)
 	direct.Port = w.servers[0].Port()
 	newer.Current = direct.value(t)
-	newer.Admin = w.secret("lockadmin", passwordOfAdmin).value(t)
+	newer.Admin = w.secret("lockadmin", rotatortest.PasswordOfAdmin).value(t)
 	newer.Guard.Fence++
 	fence, err := rotator(t).Raise(t.Context(), &newer)
 	if err != nil || fence != newer.Guard.Fence {
@@ -150,7 +151,7 @@ type rotation struct {
 func (w *world) rotation(t *testing.T) *rotation {
 	t.Helper()
 	target := w.target(t)
-	return &rotation{user: read(t, target.Current).User, Request: rotators.Request{
+	return &rotation{user: rotatortest.Read[secret](t, target.Current).User, Request: rotators.Request{
 		ARN: target.ARN, Name: "app", Current: target.Current, Admin: target.Admin,
 		Guard: rotators.Guard{Fence: 1, NotAfter: func(_ context.Context, now time.Time) (time.Time, error) {
 			return now.Add(time.Minute), nil
@@ -161,7 +162,7 @@ func (w *world) rotation(t *testing.T) *rotation {
 func (r *rotation) create(t testing.TB) lockstep.Value {
 	t.Helper()
 	v, err := rotator(t).Create(t.Context(), &r.Request)
-	check(t, err)
+	rotatortest.Check(t, err)
 	return v
 }
 
@@ -170,8 +171,8 @@ func (r *rotation) next(t testing.TB) {
 	t.Helper()
 	r.Guard.Fence++
 	r.Pending = r.create(t)
-	check(t, rotator(t).Set(t.Context(), &r.Request))
-	check(t, rotator(t).Test(t.Context(), &r.Request, r.Pending))
+	rotatortest.Check(t, rotator(t).Set(t.Context(), &r.Request))
+	rotatortest.Check(t, rotator(t).Test(t.Context(), &r.Request, r.Pending))
 	r.Live, r.Current, r.Pending = []lockstep.Value{r.Current}, r.Pending, lockstep.Value{}
 }
 
@@ -189,8 +190,8 @@ func TestARestartForgetsNothing(t *testing.T) {
 	}
 
 	// ACL SAVE writes a new file beside the old one, and renames it.
-	check(t, os.Rename(s.ACLPath(), s.ACLPath()+".away"))
-	check(t, os.Mkdir(s.ACLPath(), 0o700))
+	rotatortest.Check(t, os.Rename(s.ACLPath(), s.ACLPath()+".away"))
+	rotatortest.Check(t, os.Mkdir(s.ACLPath(), 0o700))
 	app.Guard.Fence++
 	app.Pending = app.create(t)
 	te := lockstep.AsTargetError(rotator(t).Set(t.Context(), &app.Request))
@@ -200,7 +201,7 @@ func TestARestartForgetsNothing(t *testing.T) {
 	if w.accepts(t, app.Pending) {
 		t.Error("the value that cannot be saved is accepted")
 	}
-	check(t, os.Remove(s.ACLPath()))
-	check(t, os.Rename(s.ACLPath()+".away", s.ACLPath()))
-	check(t, rotator(t).Set(t.Context(), &app.Request))
+	rotatortest.Check(t, os.Remove(s.ACLPath()))
+	rotatortest.Check(t, os.Rename(s.ACLPath()+".away", s.ACLPath()))
+	rotatortest.Check(t, rotator(t).Set(t.Context(), &app.Request))
 }

@@ -11,6 +11,7 @@ import (
 
 	"lockstep"
 	"lockstep/internal/redistest"
+	"lockstep/rotators/rotatortest"
 )
 
 // rotationsUnderLoad is the number that Lockstep's promise is proven with.
@@ -35,7 +36,7 @@ func TestLoad(t *testing.T) {
 		all.Go(func() {
 			value := *current.Load()
 			for ctx.Err() == nil {
-				known := read(t, value)
+				known := rotatortest.Read[secret](t, value)
 				value = *current.Load() // for the next time: this one may get old
 				c := s.Client(known.User, known.Password)
 				if err := c.Get(t.Context(), "app:x").Err(); err != nil && !errors.Is(err, goredis.Nil) {
@@ -67,7 +68,7 @@ func TestLoad(t *testing.T) {
 			return true
 		})
 		if n%2 == 0 {
-			check(t, rotator(t).Retire(t.Context(), &app.Request, left))
+			rotatortest.Check(t, rotator(t).Retire(t.Context(), &app.Request, left))
 		}
 	}
 	stop()

@@ -172,7 +172,7 @@ func adminOf(req *rotators.Request, of *value) (admin *value, is bool, err error
 		return nil, false, nil // its own admin: the way of all others
 	}
 	if !slices.Contains(admin.nodes, of.nodes[0]) {
-		return nil, true, permanent("name the admin of this server in masterarn",
+		return nil, true, rotators.Permanent("name the admin of this server in masterarn",
 			"the admin's secret %s is for %s, not for %s", of.masterARN, admin.nodes[0], of.nodes[0])
 	}
 	return admin, true, nil
@@ -186,7 +186,7 @@ func (l actorList) mayReach(addr string, members []member) error {
 	if known {
 		return nil
 	}
-	return permanent("list the node in the field endpoints of the admin's secret too",
+	return rotators.Permanent("list the node in the field endpoints of the admin's secret too",
 		"the admin's secret %s does not name the node %s", l.arn, addr)
 }
 
@@ -224,7 +224,7 @@ func (ns *nodes) sort(ctx context.Context, members []member) error {
 			return askFault("ask "+n.addr+" for its role", n.as, err)
 		}
 		if len(role) == 0 {
-			return transient("ask %s for its role: no answer", n.addr)
+			return rotators.Transient("ask %s for its role: no answer", n.addr)
 		}
 		n.replica, n.primary = role[0] != "master", n
 		n.describe(members)
@@ -235,7 +235,7 @@ func (ns *nodes) sort(ctx context.Context, members []member) error {
 			continue
 		}
 		if n.primary = ns.primaryOf(n, members); n.primary == nil {
-			te := transient("%s is a replica, and its primary is not among the known nodes", n.addr)
+			te := rotators.Transient("%s is a replica, and its primary is not among the known nodes", n.addr)
 			te.Hint = "name the primary in the fields host and port, or in endpoints"
 			return te
 		}

@@ -6,6 +6,7 @@ import (
 
 	"lockstep"
 	"lockstep/internal/redistest"
+	"lockstep/rotators/rotatortest"
 )
 
 // TestCluster: a value names one node, and every node is changed.
@@ -25,12 +26,12 @@ func TestCluster(t *testing.T) {
 			info, err := c.ClusterInfo(t.Context()).Result()
 			return err == nil && strings.Contains(info, "cluster_state:ok") && strings.Contains(info, "cluster_known_nodes:3")
 		})
-		check(t, c.Close())
+		rotatortest.Check(t, c.Close())
 	}
 	w := newWorld(t, servers...)
 	app := w.rotation(t)
 	for _, v := range []*lockstep.Value{&app.Current, &app.Admin} {
-		s := read(t, *v)
+		s := rotatortest.Read[secret](t, *v)
 		s.Endpoints = nil // the cluster says where the others are
 		s.Probes = [][]string{{"GET", "app:health"}}
 		*v = s.value(t)
@@ -49,7 +50,7 @@ func TestCluster(t *testing.T) {
 			}
 		}
 	}
-	check(t, rotator(t).Retire(t.Context(), &app.Request, app.Live[0]))
+	rotatortest.Check(t, rotator(t).Retire(t.Context(), &app.Request, app.Live[0]))
 	if w.accepts(t, app.Live[0]) {
 		t.Error("the retired value is accepted")
 	}
@@ -96,7 +97,7 @@ func TestWhatStandsInTheWay(t *testing.T) {
 			if c.rules != "" {
 				s.Must(t, setUser(app.user, c.rules))
 			}
-			current, admin := read(t, app.Current), read(t, app.Admin)
+			current, admin := rotatortest.Read[secret](t, app.Current), rotatortest.Read[secret](t, app.Admin)
 			c.change(&current, &admin)
 			app.Current, app.Admin = current.value(t), admin.value(t)
 			app.Pending = app.create(t)
@@ -123,7 +124,7 @@ func TestProbes(t *testing.T) {
 		{probe: []string{"ACL", "LIST"}, fault: lockstep.FaultPermanent},
 		{probe: []string{"NOSUCHCOMMAND"}, fault: lockstep.FaultPermanent},
 	} {
-		current := read(t, app.Current)
+		current := rotatortest.Read[secret](t, app.Current)
 		current.Probes = [][]string{{"PING"}, c.probe}
 		err := rotator(t).Test(t.Context(), &app.Request, current.value(t))
 		if c.ok && err != nil {

@@ -17,10 +17,10 @@ func (r *Rotator) Plan(ctx context.Context, req *rotators.Request) (rotators.Pla
 	var p rotators.Plan
 	current, err := parse(req.Current)
 	if err != nil {
-		fails(&p, lockstep.StepCreate, malformed("AWSCURRENT", err))
+		p.Fails(lockstep.StepCreate, malformed("AWSCURRENT", err))
 		return p, ctx.Err()
 	}
-	will(&p, "create: make a new password for user %q", current.user)
+	p.Will("create: make a new password for user %q", current.user)
 	err = r.withNodes(ctx, req, current, func(ns *nodes) error {
 		for _, n := range ns.all {
 			if err := n.plan(ctx, req, current, &p); err != nil {
@@ -30,30 +30,11 @@ func (r *Rotator) Plan(ctx context.Context, req *rotators.Request) (rotators.Pla
 		return nil
 	})
 	if err != nil {
-		fails(&p, lockstep.StepSet, err)
+		p.Fails(lockstep.StepSet, err)
 	}
-	will(&p, "test: log in to each node as %q%s", current.user, probesOf(current))
-	will(&p, "retire: remove the old password from each node, when the policy allows; sessions stay logged in")
+	p.Will("test: log in to each node as %q%s", current.user, rotators.ProbesInWords(len(current.probes)))
+	p.Will("retire: remove the old password from each node and end the connections that are older than the new one, when the policy allows")
 	return p, ctx.Err()
-}
-
-func will(p *rotators.Plan, format string, args ...any) {
-	p.Actions = append(p.Actions, fmt.Sprintf(format, args...))
-}
-
-func fails(p *rotators.Plan, step lockstep.Step, err error) {
-	te := lockstep.AsTargetError(err)
-	p.Problems = append(p.Problems, rotators.Problem{Step: step, Problem: te.Error(), Hint: te.Hint})
-}
-
-func probesOf(v *value) string {
-	switch len(v.probes) {
-	case 0:
-		return ""
-	case 1:
-		return " and run 1 probe"
-	}
-	return fmt.Sprintf(" and run %d probes", len(v.probes))
 }
 
 func (n *node) plan(ctx context.Context, req *rotators.Request, current *value, p *rotators.Plan) error {
@@ -68,7 +49,7 @@ func (n *node) plan(ctx context.Context, req *rotators.Request, current *value, 
 	if _, err := n.marked(ctx, req, current.user, g); err != nil {
 		return err
 	}
-	will(p, "set: log in to %s as %q, add the new password to the %d of user %q, and %s",
+	p.Will("set: log in to %s as %q, add the new password to the %d of user %q, and %s",
 		n.addr, n.as.user, len(hashes), current.user, n.saving(ctx))
 	return n.mayChange(ctx, current.user, g)
 }

@@ -133,15 +133,15 @@ func (r *Rotator) Create(_ context.Context, req *rotators.Request) (lockstep.Val
 	}
 	policy, err := r.passwords.With(req.Passwords)
 	if err != nil {
-		return lockstep.Value{}, permanent("", "make password: %w", err)
+		return lockstep.Value{}, rotators.Permanent("", "make password: %w", err)
 	}
 	pw, err := policy.Generate()
 	if err != nil {
-		return lockstep.Value{}, permanent("", "make password: %w", err)
+		return lockstep.Value{}, rotators.Permanent("", "make password: %w", err)
 	}
 	v, err := current.object.With("password", pw)
 	if err != nil {
-		return lockstep.Value{}, permanent("shorten the secret's other fields", "make value: %w", err)
+		return lockstep.Value{}, rotators.Permanent("shorten the secret's other fields", "make value: %w", err)
 	}
 	return v, nil
 }
@@ -181,7 +181,7 @@ func leftovers(live []lockstep.Value, keep ...*value) []string {
 }
 
 // Retire removes old's password on every node; sessions that used it stay
-// logged in. Errors: TargetErrors; FaultPermanent if AWSCURRENT has the same
+// logged in until KillSessions. Errors: TargetErrors; FaultPermanent if AWSCURRENT has the same
 // password. With several nodes the Outcome is Unknown, since some may have
 // been changed.
 func (r *Rotator) Retire(ctx context.Context, req *rotators.Request, old lockstep.Value) error {
@@ -194,7 +194,7 @@ func (r *Rotator) Retire(ctx context.Context, req *rotators.Request, old lockste
 		return malformed("AWSCURRENT", err)
 	}
 	if gone.sameUser(current) && gone.password == current.password {
-		return permanent("", "password of user %q is not retired: %w", gone.user, rotators.ErrCurrents)
+		return rotators.Permanent("", "password of user %q is not retired: %w", gone.user, rotators.ErrCurrents)
 	}
 	c := change{doing: fmt.Sprintf("remove old password of user %q", gone.user), user: gone.user, remove: []string{gone.hash()}}
 	// The admin's ARN and the nodes as they are now; an old value may name

@@ -43,9 +43,6 @@ type Target struct {
 	// Session logs in with v and stays; the channel is closed when the target
 	// ends the session. Nil if the target has none.
 	Session func(t *testing.T, v lockstep.Value) <-chan struct{}
-	// SessionsLinger tells that a target cannot say which credential a session
-	// used: a retirement then ends none.
-	SessionsLinger bool
 	// Parts tells that the target is several servers: a call that was refused
 	// half-way says Unknown, where another says NotApplied.
 	Parts bool
@@ -92,8 +89,24 @@ func Run(t *testing.T, f Fixture) {
 		{"plan is true", testPlan},
 		{"no clear credential in the target's log", testLog},
 	} {
-		t.Run(one.name, func(t *testing.T) { one.test(t, &suite{rotator: f.Rotator, Target: f.New(t)}) })
+		came := "FAIL"
+		t.Run(one.name, func(t *testing.T) {
+			defer func() { came = outcome(t) }()
+			one.test(t, &suite{rotator: f.Rotator, Target: f.New(t)})
+		})
+		t.Attr("conformance", one.name+"="+came) // make test prints a table of them
 	}
+}
+
+// outcome is a case's place in the table: "-" for what the target has not.
+func outcome(t *testing.T) string {
+	switch {
+	case t.Failed():
+		return "FAIL"
+	case t.Skipped():
+		return "-"
+	}
+	return "yes"
 }
 
 // suite is one test's state.

@@ -76,6 +76,7 @@ func testRetire(t *testing.T, s *suite) {
 
 	old := s.finish(pending)
 	ended := s.Session(t, old)
+	since := s.settled(t, old)
 	stays := s.Session(t, pending)
 	late := s.request(1, lockstep.Value{})
 	late.Guard.NotAfter = tooLate
@@ -88,30 +89,20 @@ func testRetire(t *testing.T, s *suite) {
 		s.wantRefused(t, "the retired value", old)
 		s.wantAccepted(t, "AWSCURRENT", s.Current)
 	}
-	s.wantSessions(t, ended, stays)
+	s.wantSessions(t, old, since)
+	s.wantKilled(t, old, since)
+	select {
+	case <-ended:
+	case <-time.After(awayPatience):
+		t.Error("a session of the retired credential lives on")
+	}
+	select {
+	case <-stays:
+		t.Error("a session of AWSCURRENT was ended")
+	default:
+	}
 	// Its place is free for the next Run.
 	next := s.create(t)
 	s.set(t, 2, next)
 	s.wantAccepted(t, "the next value", next)
-}
-
-// wantSessions checks what a retirement did to a session of the old value and
-// to one of AWSCURRENT.
-func (s *suite) wantSessions(t *testing.T, ended, stays <-chan struct{}) {
-	t.Helper()
-	if s.SessionsLinger {
-		stays, ended = ended, nil
-	}
-	if ended != nil {
-		select {
-		case <-ended:
-		case <-time.After(awayPatience):
-			t.Error("a session of the retired credential lives on")
-		}
-	}
-	select {
-	case <-stays:
-		t.Error("retire ended a session that it should not")
-	default:
-	}
 }

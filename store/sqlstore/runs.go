@@ -1,6 +1,7 @@
 package sqlstore
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -246,36 +247,37 @@ func (t *tx) Steps(run lockstep.RunID) ([]lockstep.StepRecord, error) {
 type planBody struct {
 	Actions  []string            `json:"actions,omitempty"`
 	Problems []store.PlanProblem `json:"problems,omitempty"`
+	Sessions []store.PlanSession `json:"sessions,omitempty"`
 }
 
 func scanPlan(r row) (*store.Plan, error) {
 	p, body := &store.Plan{}, planBody{}
-	err := r.Scan(&p.ID, &p.Secret, timeInto{&p.Created}, &p.Done, jsonInto{&body}, &p.Error)
-	p.Actions, p.Problems = body.Actions, body.Problems
+	err := r.Scan(&p.ID, &p.Secret, timeInto{&p.Created}, &p.Done, jsonInto{&body}, &p.Error, &p.Kind)
+	p.Actions, p.Problems, p.Sessions = body.Actions, body.Problems, body.Sessions
 	return p, err
 }
 
 // Plan implements store.RunReader.
 func (t *tx) Plan(id string) (*store.Plan, error) {
-	p, err := one(t.session, scanPlan, `SELECT id, secret, created, done, body, error FROM plans WHERE id = $1`, id)
+	p, err := one(t.session, scanPlan, `SELECT id, secret, created, done, body, error, kind FROM plans WHERE id = $1`, id)
 	return p, place("read plan "+id, err)
 }
 
 // OpenPlan implements store.RunReader.
-func (t *tx) OpenPlan(secret lockstep.SecretID, since time.Time) (*store.Plan, error) {
-	p, err := one(t.session, scanPlan, `SELECT id, secret, created, done, body, error FROM plans
-		WHERE secret = $1 AND created >= $2 AND NOT done ORDER BY created DESC LIMIT 1`, secret, micros(since))
+func (t *tx) OpenPlan(secret lockstep.SecretID, kind store.JobKind, since time.Time) (*store.Plan, error) {
+	p, err := one(t.session, scanPlan, `SELECT id, secret, created, done, body, error, kind FROM plans
+		WHERE secret = $1 AND kind = $2 AND created >= $3 AND NOT done ORDER BY created DESC LIMIT 1`, secret, kind, micros(since))
 	return p, place(fmt.Sprintf("read open plan of secret %d", secret), err)
 }
 
 // SavePlan implements store.RunWriter.
 func (t *tx) SavePlan(p *store.Plan) error {
-	body, err := json.Marshal(planBody{Actions: p.Actions, Problems: p.Problems})
+	body, err := json.Marshal(planBody{Actions: p.Actions, Problems: p.Problems, Sessions: p.Sessions})
 	if err == nil {
-		_, err = t.exec(`INSERT INTO plans (id, secret, created, done, body, error) VALUES ($1, $2, $3, $4, $5, $6)
+		_, err = t.exec(`INSERT INTO plans (id, secret, created, done, body, error, kind) VALUES ($1, $2, $3, $4, $5, $6, $7)
 			ON CONFLICT (id) DO UPDATE SET secret = excluded.secret, created = excluded.created,
 			done = excluded.done, body = excluded.body, error = excluded.error`,
-			p.ID, p.Secret, micros(p.Created), p.Done, string(body), p.Error)
+			p.ID, p.Secret, micros(p.Created), p.Done, string(body), p.Error, cmp.Or(p.Kind, store.JobPlan))
 	}
 	return place("save plan "+p.ID, err)
 }

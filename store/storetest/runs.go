@@ -168,14 +168,21 @@ func runStranded(t *testing.T, f *fixture) {
 
 func runPlans(t *testing.T, f *fixture) {
 	s := f.secret(t, "name")
-	p := &store.Plan{ID: "plan-1", Secret: s.ID, Created: f.now(t)}
+	p := &store.Plan{ID: "plan-1", Secret: s.ID, Created: f.now(t), Kind: store.JobSessions}
 	get := func(tx store.ReadTx) (*store.Plan, error) { return tx.Plan("plan-1") }
 	save := func(tx store.Tx) error { return tx.SavePlan(p) }
 	missing(t, f, get)
 	f.update(t, save)
 	same(t, read(t, f, get), p)
+	open := func(kind store.JobKind) func(store.ReadTx) (*store.Plan, error) {
+		return func(tx store.ReadTx) (*store.Plan, error) { return tx.OpenPlan(s.ID, kind, p.Created) }
+	}
+	same(t, read(t, f, open(store.JobSessions)), p)
+	missing(t, f, open(store.JobPlan))
 	p.Done, p.Actions, p.Error = true, []string{"ALTER ROLE app"}, "none"
 	p.Problems = []store.PlanProblem{{Step: lockstep.StepSet, Problem: "no CREATEROLE", Hint: "grant it"}}
+	since := p.Created.Add(-time.Hour)
+	p.Sessions = []store.PlanSession{{Old: true, User: "app", Address: "10.0.0.1", Application: "shop", Since: &since, Count: 3, Certain: true}}
 	noZeroField(t, *p)
 	f.update(t, save)
 	same(t, read(t, f, get), p)

@@ -39,6 +39,7 @@ type summary struct {
 	skipped, attributes      []string
 	complaints               []string
 	said                     map[string][]string // output by test
+	conformance              table
 }
 
 func main() {
@@ -86,6 +87,9 @@ func (s *summary) line(line []byte) {
 		fmt.Fprint(s.out, strings.Join(s.said["build"], ""))
 		delete(s.said, "build")
 	case "attr":
+		if s.conformance.take(e) {
+			return
+		}
 		s.attributes = append(s.attributes, fmt.Sprintf("%s %s: %s %s", e.Package, e.Test, e.Key, e.Value))
 	case "pass", "fail", "skip":
 		s.ended(e, key)
@@ -166,6 +170,7 @@ func (s *summary) flush(pkg string) {
 // report prints the end and tells whether all is well.
 func (s *summary) report(took time.Duration) bool {
 	fmt.Fprintln(s.out)
+	s.conformance.print(s.out)
 	for _, a := range s.attributes {
 		fmt.Fprintln(s.out, "     ", a)
 	}

@@ -1,8 +1,0 @@
-package postgres_test
-
-import (
-	"crypto/rand"
-	"strings"
-)
-
-func randomName() string { return strings.ToLower(rand.Text()[:10]) }
