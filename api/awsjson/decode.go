@@ -22,6 +22,26 @@ const MaxDepth = 32
 // Every error is an *Error with the code SerializationException.
 func Decode(body []byte, into any) error { return decode(body, into, &decoder{}) }
 
+// Checked is an input that knows its own limits.
+type Checked[I any] interface {
+	*I
+	// Check tells the first thing that is wrong with it; an *Error.
+	Check() error
+}
+
+// Read reads an input and checks it. Errors: *Error, as Decode's and Check's.
+func Read[I any, P Checked[I]](body []byte) (*I, error) {
+	in := new(I)
+	if err := Decode(body, in); err != nil {
+		return nil, err
+	}
+	if err := P(in).Check(); err != nil {
+		return nil, err
+	}
+	return in, nil
+}
+
+
 // DecodeKnown is Decode for APIs that do not outlive their clients: a field
 // that the struct does not have is refused, since it is a typing error.
 func DecodeKnown(body []byte, into any) error {

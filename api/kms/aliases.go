@@ -16,7 +16,7 @@ type aliasInput struct {
 	Target *string `json:"TargetKeyId"`
 }
 
-func (in *aliasInput) check() error {
+func (in *aliasInput) Check() error {
 	var c checks
 	c.alias(in.Name)
 	c.Required(awsjson.Field{Path: "targetKeyId", Value: in.Target})
@@ -47,7 +47,7 @@ type aliasNameInput struct {
 	Name *string `json:"AliasName"`
 }
 
-func (in *aliasNameInput) check() error {
+func (in *aliasNameInput) Check() error {
 	var c checks
 	c.alias(in.Name)
 	return c.Err()
@@ -66,7 +66,7 @@ type listAliasesInput struct {
 	Marker *string `json:"Marker"`
 }
 
-func (in *listAliasesInput) check() error {
+func (in *listAliasesInput) Check() error {
 	var c checks
 	c.optionalID("keyId", in.KeyID)
 	c.page(in.Limit, in.Marker)

@@ -17,7 +17,7 @@ type policyInput struct {
 	Name  *string `json:"PolicyName"`
 }
 
-func (in *policyInput) check() error {
+func (in *policyInput) Check() error {
 	var c checks
 	c.id(in.KeyID)
 	if err := c.Err(); err != nil {
@@ -71,7 +71,7 @@ type putPolicyInput struct {
 	Bypass *bool   `json:"BypassPolicyLockoutSafetyCheck"`
 }
 
-func (in *putPolicyInput) check() error {
+func (in *putPolicyInput) Check() error {
 	var c checks
 	c.id(in.KeyID)
 	f := awsjson.Field{Path: "policy", Value: in.Policy, Sensitive: true}
@@ -112,7 +112,7 @@ type tagInput struct {
 	Tags  []tag   `json:"Tags"`
 }
 
-func (in *tagInput) check() error {
+func (in *tagInput) Check() error {
 	var c checks
 	c.id(in.KeyID)
 	if in.Tags == nil {
@@ -141,7 +141,7 @@ type untagInput struct {
 	TagKeys []string `json:"TagKeys"`
 }
 
-func (in *untagInput) check() error {
+func (in *untagInput) Check() error {
 	var c checks
 	c.id(in.KeyID)
 	if in.TagKeys == nil {

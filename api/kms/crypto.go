@@ -29,7 +29,7 @@ type encryptInput struct {
 	DryRun    *bool             `json:"DryRun"`
 }
 
-func (in *encryptInput) check() error {
+func (in *encryptInput) Check() error {
 	var c checks
 	c.id(in.KeyID)
 	c.blob("plaintext", in.Plaintext, lengthPlaintext)
@@ -70,7 +70,7 @@ type decryptInput struct {
 	DryRun     *bool             `json:"DryRun"`
 }
 
-func (in *decryptInput) check() error {
+func (in *decryptInput) Check() error {
 	var c checks
 	c.blob("ciphertextBlob", in.Ciphertext, lengthCiphertext)
 	c.optionalID("keyId", in.KeyID)
@@ -119,7 +119,7 @@ type reEncryptInput struct {
 	ToAlgo      *string           `json:"DestinationEncryptionAlgorithm"`
 }
 
-func (in *reEncryptInput) check() error {
+func (in *reEncryptInput) Check() error {
 	var c checks
 	c.blob("ciphertextBlob", in.Ciphertext, lengthCiphertext)
 	c.optionalID("sourceKeyId", in.FromKey)
@@ -165,7 +165,7 @@ type dataKeyInput struct {
 	DryRun  *bool             `json:"DryRun"`
 }
 
-func (in *dataKeyInput) check() error {
+func (in *dataKeyInput) Check() error {
 	var c checks
 	c.id(in.KeyID)
 	c.context("encryptionContext", in.Context)
@@ -244,7 +244,7 @@ type randomInput struct {
 	Bytes *int64 `json:"NumberOfBytes"`
 }
 
-func (in *randomInput) check() error {
+func (in *randomInput) Check() error {
 	var c checks
 	c.Range("numberOfBytes", in.Bytes, 1, 1024)
 	if err := c.Err(); err != nil {

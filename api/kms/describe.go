@@ -30,7 +30,7 @@ type createKeyInput struct {
 	Tags        []tag   `json:"Tags"`
 }
 
-func (in *createKeyInput) check() error {
+func (in *createKeyInput) Check() error {
 	var c checks
 	c.Length(awsjson.Field{Path: "policy", Value: in.Policy, Sensitive: true}, lengthPolicy)
 	c.Length(awsjson.Field{Path: "description", Value: in.Description}, lengthDescription)
@@ -136,7 +136,7 @@ type keyInput struct {
 	KeyID *string `json:"KeyId"`
 }
 
-func (in *keyInput) check() error {
+func (in *keyInput) Check() error {
 	var c checks
 	c.id(in.KeyID)
 	return c.Err()
@@ -155,7 +155,7 @@ type descriptionInput struct {
 	Description *string `json:"Description"`
 }
 
-func (in *descriptionInput) check() error {
+func (in *descriptionInput) Check() error {
 	var c checks
 	c.id(in.KeyID)
 	f := awsjson.Field{Path: "description", Value: in.Description}
@@ -176,7 +176,7 @@ type listInput struct {
 	Marker *string `json:"Marker"`
 }
 
-func (in *listInput) check() error {
+func (in *listInput) Check() error {
 	var c checks
 	c.page(in.Limit, in.Marker)
 	return c.Err()

@@ -28,7 +28,7 @@ type deletionInput struct {
 	Days  *int64  `json:"PendingWindowInDays"`
 }
 
-func (in *deletionInput) check() error {
+func (in *deletionInput) Check() error {
 	var c checks
 	c.id(in.KeyID)
 	c.Range("pendingWindowInDays", in.Days, keys.MinDeletionDays, keys.MaxDeletionDays)
@@ -77,7 +77,7 @@ type rotationInput struct {
 	Days  *int64  `json:"RotationPeriodInDays"`
 }
 
-func (in *rotationInput) check() error {
+func (in *rotationInput) Check() error {
 	var c checks
 	c.id(in.KeyID)
 	c.Range("rotationPeriodInDays", in.Days, keys.MinRotationDays, keys.MaxRotationDays)
@@ -137,7 +137,7 @@ type listRotationsInput struct {
 	Marker *string `json:"Marker"`
 }
 
-func (in *listRotationsInput) check() error {
+func (in *listRotationsInput) Check() error {
 	var c checks
 	c.id(in.KeyID)
 	c.page(in.Limit, in.Marker)

@@ -17,7 +17,7 @@ type batchInput struct {
 	NextToken    *string  `json:"NextToken"`
 }
 
-func (in *batchInput) check() error {
+func (in *batchInput) Check() error {
 	var c checks
 	if in.SecretIDList != nil {
 		c.Count("secretIdList", len(in.SecretIDList), awsjson.Length{Min: 1, Max: maxBatch})

@@ -11,7 +11,7 @@ type describeInput struct {
 	SecretID *string `json:"SecretId"`
 }
 
-func (in *describeInput) check() error { return checkOnlyID(in.SecretID) }
+func (in *describeInput) Check() error { return checkOnlyID(in.SecretID) }
 
 type rotationRules struct {
 	AutomaticallyAfterDays int    `json:"AutomaticallyAfterDays,omitempty"`

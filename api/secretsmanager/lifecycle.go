@@ -40,7 +40,7 @@ type createInput struct {
 	Type              *string         `json:"Type"`
 }
 
-func (in *createInput) check() error {
+func (in *createInput) Check() error {
 	var c checks
 	name := awsjson.Field{Path: "name", Value: in.Name}
 	c.Required(name)
@@ -130,7 +130,7 @@ const (
 	maxRecoveryDays = 30
 )
 
-func (in *deleteInput) check() error {
+func (in *deleteInput) Check() error {
 	var c checks
 	c.secretID(in.SecretID)
 	if err := c.done(in.SecretID); err != nil {
@@ -189,7 +189,7 @@ type restoreInput struct {
 	SecretID *string `json:"SecretId"`
 }
 
-func (in *restoreInput) check() error { return checkOnlyID(in.SecretID) }
+func (in *restoreInput) Check() error { return checkOnlyID(in.SecretID) }
 
 // checkOnlyID is the check of the actions that take a SecretId alone.
 func checkOnlyID(id *string) error {

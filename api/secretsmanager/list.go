@@ -18,7 +18,7 @@ type listInput struct {
 	SortBy                 *string  `json:"SortBy"`
 }
 
-func (in *listInput) check() error {
+func (in *listInput) Check() error {
 	var c checks
 	c.maxResults(in.MaxResults, maxPage)
 	c.nextToken(in.NextToken)

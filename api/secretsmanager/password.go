@@ -18,7 +18,7 @@ type passwordInput struct {
 	RequireEach        *bool   `json:"RequireEachIncludedType"`
 }
 
-func (in *passwordInput) check() error {
+func (in *passwordInput) Check() error {
 	var c checks
 	c.text("excludeCharacters", in.Exclude, awsjson.Length{Min: 0, Max: password.MaxExclude})
 	c.Range("passwordLength", in.Length, 1, password.MaxLength)

@@ -23,7 +23,7 @@ func (c *checks) policy(document *string) {
 	c.Length(f, lengthPolicy)
 }
 
-func (in *putPolicyInput) check() error {
+func (in *putPolicyInput) Check() error {
 	var c checks
 	c.secretID(in.SecretID)
 	c.policy(in.ResourcePolicy)
@@ -71,7 +71,7 @@ type getPolicyInput struct {
 	SecretID *string `json:"SecretId"`
 }
 
-func (in *getPolicyInput) check() error { return checkOnlyID(in.SecretID) }
+func (in *getPolicyInput) Check() error { return checkOnlyID(in.SecretID) }
 
 type policyOutput struct {
 	secretOutput
@@ -93,7 +93,7 @@ type deletePolicyInput struct {
 	SecretID *string `json:"SecretId"`
 }
 
-func (in *deletePolicyInput) check() error { return checkOnlyID(in.SecretID) }
+func (in *deletePolicyInput) Check() error { return checkOnlyID(in.SecretID) }
 
 func (s *Service) deletePolicy(ctx context.Context, r *request, in *deletePolicyInput) (any, error) {
 	d, err := s.keeper.DeletePolicy(ctx, s.ref(ctx, r, in.SecretID))
@@ -108,7 +108,7 @@ type validatePolicyInput struct {
 	ResourcePolicy *string `json:"ResourcePolicy"`
 }
 
-func (in *validatePolicyInput) check() error {
+func (in *validatePolicyInput) Check() error {
 	var c checks
 	if in.SecretID != nil {
 		c.secretID(in.SecretID)

@@ -98,7 +98,7 @@ type replicateInput struct {
 	Force    *bool           `json:"ForceOverwriteReplicaSecret"`
 }
 
-func (in *replicateInput) check() error {
+func (in *replicateInput) Check() error {
 	var c checks
 	c.secretID(in.SecretID)
 	if in.Regions == nil {
@@ -147,7 +147,7 @@ type removeRegionsInput struct {
 	Regions  []string `json:"RemoveReplicaRegions"`
 }
 
-func (in *removeRegionsInput) check() error {
+func (in *removeRegionsInput) Check() error {
 	var c checks
 	c.secretID(in.SecretID)
 	if in.Regions == nil {
@@ -177,7 +177,7 @@ type stopReplicationInput struct {
 	SecretID *string `json:"SecretId"`
 }
 
-func (in *stopReplicationInput) check() error { return checkOnlyID(in.SecretID) }
+func (in *stopReplicationInput) Check() error { return checkOnlyID(in.SecretID) }
 
 type stopReplicationOutput struct {
 	ARN string `json:"ARN"`

@@ -48,7 +48,7 @@ const (
 	maxAfterDays  = 1000
 )
 
-func (in *rotateInput) check() error {
+func (in *rotateInput) Check() error {
 	var c checks
 	c.secretID(in.SecretID)
 	if rules := in.Rules; rules != nil {
@@ -74,10 +74,10 @@ func (in *rotateInput) check() error {
 	if len(in.External) > 0 || in.ExternalRole != nil {
 		return invalidRequest("Managed external secrets are not supported by this server.")
 	}
-	return in.Rules.check()
+	return in.Rules.Check()
 }
 
-func (r *rulesInput) check() error {
+func (r *rulesInput) Check() error {
 	switch {
 	case r == nil:
 		return nil
@@ -120,7 +120,7 @@ type cancelInput struct {
 	SecretID *string `json:"SecretId"`
 }
 
-func (in *cancelInput) check() error { return checkOnlyID(in.SecretID) }
+func (in *cancelInput) Check() error { return checkOnlyID(in.SecretID) }
 
 func (s *Service) cancelRotate(ctx context.Context, r *request, in *cancelInput) (any, error) {
 	out, err := s.rotations.CancelRotation(ctx, s.ref(ctx, r, in.SecretID))

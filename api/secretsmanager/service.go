@@ -176,20 +176,11 @@ type request struct {
 // action reads, checks and carries out one operation.
 type action func(ctx context.Context, s *Service, r *request) (any, error)
 
-// checked is an input that knows its own limits.
-type checked[I any] interface {
-	*I
-	check() error
-}
-
 // with makes an action of a method and its input type.
-func with[I any, P checked[I]](do func(*Service, context.Context, *request, *I) (any, error)) action {
+func with[I any, P awsjson.Checked[I]](do func(*Service, context.Context, *request, *I) (any, error)) action {
 	return func(ctx context.Context, s *Service, r *request) (any, error) {
-		in := new(I)
-		if err := awsjson.Decode(r.Body, in); err != nil {
-			return nil, err
-		}
-		if err := P(in).check(); err != nil {
+		in, err := awsjson.Read[I, P](r.Body)
+		if err != nil {
 			return nil, err
 		}
 		if k, ok := any(in).(keyed); ok {

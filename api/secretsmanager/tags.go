@@ -12,7 +12,7 @@ type tagInput struct {
 	Tags     []tag   `json:"Tags"`
 }
 
-func (in *tagInput) check() error {
+func (in *tagInput) Check() error {
 	var c checks
 	c.secretID(in.SecretID)
 	if in.Tags == nil {
@@ -35,7 +35,7 @@ type untagInput struct {
 	TagKeys  []string `json:"TagKeys"`
 }
 
-func (in *untagInput) check() error {
+func (in *untagInput) Check() error {
 	var c checks
 	c.secretID(in.SecretID)
 	if in.TagKeys == nil {

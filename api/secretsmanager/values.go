@@ -16,7 +16,7 @@ type getInput struct {
 	VersionStage *string `json:"VersionStage"`
 }
 
-func (in *getInput) check() error {
+func (in *getInput) Check() error {
 	var c checks
 	c.secretID(in.SecretID)
 	c.text("versionId", in.VersionID, lengthToken)
@@ -81,7 +81,7 @@ var (
 	lengthRotationToken = awsjson.Length{Min: 36, Max: 256}
 )
 
-func (in *putInput) check() error {
+func (in *putInput) Check() error {
 	var c checks
 	c.secretID(in.SecretID)
 	c.text("clientRequestToken", in.Token, lengthToken)
@@ -136,7 +136,7 @@ type updateInput struct {
 	Type         *string `json:"Type"`
 }
 
-func (in *updateInput) check() error {
+func (in *updateInput) Check() error {
 	var c checks
 	c.secretID(in.SecretID)
 	c.text("clientRequestToken", in.Token, lengthToken)

@@ -16,7 +16,7 @@ type moveStageInput struct {
 	MoveTo       *string `json:"MoveToVersionId"`
 }
 
-func (in *moveStageInput) check() error {
+func (in *moveStageInput) Check() error {
 	var c checks
 	c.secretID(in.SecretID)
 	stage := awsjson.Field{Path: "versionStage", Value: in.VersionStage}
@@ -46,7 +46,7 @@ type listVersionsInput struct {
 	IncludeDeprecated *bool   `json:"IncludeDeprecated"`
 }
 
-func (in *listVersionsInput) check() error {
+func (in *listVersionsInput) Check() error {
 	var c checks
 	c.secretID(in.SecretID)
 	c.maxResults(in.MaxResults, maxPage)
