@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -252,6 +254,52 @@ func TestGeneratedKeyStaysInTheToken(t *testing.T) {
 			t.Error("the key's value could be read")
 		}
 	})
+}
+
+// A token that has no room for its keys may say that it has them: SoftHSM2 writes
+// as much of an object as there is room for, and goes on.
+func TestTokenFull(t *testing.T) {
+	h := newSoftHSM(t)
+	// Writes over the limit fail, as on a disk that is full, instead of ending
+	// the process. The token itself has room, its objects have not.
+	signal.Ignore(syscall.SIGXFSZ)
+	defer signal.Reset(syscall.SIGXFSZ)
+	limitFiles(t, 400, func() {
+		_, err := pkcs11.Open(t.Context(), h.cfg)
+		if !errors.Is(err, lockstep.ErrSealed) || !strings.Contains(err.Error(), "make room") || strings.Contains(err.Error(), pin) {
+			t.Errorf("open: %v; want ErrSealed that says to make room", err)
+		}
+	})
+	left, err := filepath.Glob(filepath.Join(h.tokens, "*", "*-*.object"))
+	if err != nil || len(left) == 0 {
+		t.Fatalf("the token has no broken objects: %v, %v", left, err)
+	}
+	for _, path := range left {
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h.open(t) // with room it works
+}
+
+// limitFiles bounds how long a file may become while do runs.
+func limitFiles(t *testing.T, size uint64, do func()) {
+	t.Helper()
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	small := limit
+	small.Cur = size
+	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &small); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit); err != nil {
+			t.Error(err)
+		}
+	}()
+	do()
 }
 
 // The token vanishes and comes back, twice; the same hsm.Key works again.

@@ -31,22 +31,78 @@ type token struct {
 	public  *ecdsa.PublicKey
 }
 
-// connect logs in and finds the keys. Errors: lockstep.ErrDenied if the token
-// refuses the PIN, lockstep.ErrSealed if it cannot be reached, and those of
-// findKeys.
+// connect logs in and finds the keys, or makes them. Errors: lockstep.ErrDenied
+// if the token refuses the PIN, lockstep.ErrSealed if it cannot be reached, and
+// those of findKeys.
 func connect(cfg Config) (*token, error) {
+	t, made, err := login(cfg)
+	if err != nil || !made {
+		return t, err
+	}
+	// A token may say that it has a key and not have kept it, as SoftHSM2 does on
+	// a full disk. What is sealed with that would be lost at the next start. So a
+	// new key is used as a later process will find it: by another connection.
+	kept, err := t.sealSample()
+	if err := errors.Join(err, t.context.Close()); err != nil {
+		return nil, fmt.Errorf("%s: %w: %w", notKept, err, lockstep.ErrSealed)
+	}
+	cfg.Generate = false
+	t, _, err = login(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w: %w", notKept, err, lockstep.ErrSealed)
+	}
+	if err := t.openSample(kept); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w: %w", notKept, err, lockstep.ErrSealed), t.context.Close())
+	}
+	return t, nil
+}
+
+// sample is what a new key seals, for the next connection to open.
+const sample = "is it kept?"
+
+func (t *token) sealSample() ([]byte, error) {
+	nonce := make([]byte, sealed.NonceSize)
+	if _, err := rand.Read(nonce); err != nil {
+		return nil, fmt.Errorf("draw nonce: %w", err)
+	}
+	ciphertext, err := t.cipher.Seal(nonce, []byte(sample), nil)
+	return append(nonce, ciphertext...), err
+}
+
+// openSample opens it, and signs something.
+func (t *token) openSample(s []byte) error {
+	got, err := t.cipher.Open(s[:sealed.NonceSize], s[sealed.NonceSize:], nil)
+	if err == nil && string(got) != sample {
+		err = errors.New("the wrapping key is another one")
+	}
+	if err != nil {
+		return fmt.Errorf("open with the new key: %w", err)
+	}
+	digest := sha256.Sum256(s)
+	signature, err := t.sign(s)
+	if err == nil && !ecdsa.VerifyASN1(t.public, digest[:], signature) {
+		err = errors.New("the signing key is another one")
+	}
+	if err != nil {
+		return fmt.Errorf("sign with the new key: %w", err)
+	}
+	return nil
+}
+
+// login is one connection with both keys; made tells whether they are new.
+func login(cfg Config) (t *token, made bool, err error) {
 	context, err := crypto11.Configure(&crypto11.Config{
 		Path: cfg.Module, TokenLabel: cfg.TokenLabel, Pin: cfg.PIN,
 		MaxSessions: cfg.MaxSessions, PoolWaitTimeout: cfg.PoolWait, GCMIVLength: sealed.NonceSize,
 	})
 	if err != nil {
-		return nil, connectError(cfg, err)
+		return nil, false, connectError(cfg, err)
 	}
-	t := &token{context: context}
-	if err := t.findKeys(cfg); err != nil {
-		return nil, errors.Join(err, context.Close())
+	t = &token{context: context}
+	if made, err = t.findKeys(cfg); err != nil {
+		return nil, false, errors.Join(err, context.Close())
 	}
-	return t, nil
+	return t, made, nil
 }
 
 func connectError(cfg Config, err error) error {
@@ -62,38 +118,42 @@ func connectError(cfg Config, err error) error {
 	return fmt.Errorf("token %q cannot be reached through %s (%w); check that the HSM is up and the label is right: %w", cfg.TokenLabel, cfg.Module, err, lockstep.ErrSealed)
 }
 
-// findKeys finds both keys by label, or makes them. Errors:
+// findKeys finds both keys by label, or makes them, which it tells. Errors:
 // lockstep.ErrNotFound if there are none and they may not be made;
 // lockstep.ErrInvalid if what is there is not one proper pair.
-func (t *token) findKeys(cfg Config) error {
+func (t *token) findKeys(cfg Config) (made bool, err error) {
 	label := []byte(cfg.Label)
 	wrapping, err := t.context.FindKeys(nil, label)
 	if err != nil {
-		return fmt.Errorf("find wrapping key: %w: %w", err, lockstep.ErrSealed)
+		return false, fmt.Errorf("find wrapping key: %w: %w", err, lockstep.ErrSealed)
 	}
 	signing, err := t.context.FindKeyPairs(nil, label)
 	if err != nil {
-		return fmt.Errorf("find signing key: %w: %w", err, lockstep.ErrSealed)
+		return false, fmt.Errorf("find signing key: %w: %w", err, lockstep.ErrSealed)
 	}
 	switch {
 	case len(wrapping) == 1 && len(signing) == 1:
-		return t.use(wrapping[0], signing[0])
+		return false, t.use(wrapping[0], signing[0])
 	case len(wrapping) > 1 || len(signing) > 1:
-		return fmt.Errorf("token %q holds %d wrapping and %d signing keys labelled %q; exactly one of each is needed: rename or delete those that are not the root key: %w",
+		return false, fmt.Errorf("token %q holds %d wrapping and %d signing keys labelled %q; exactly one of each is needed: rename or delete those that are not the root key: %w",
 			cfg.TokenLabel, len(wrapping), len(signing), cfg.Label, lockstep.ErrInvalid)
 	case len(wrapping) != len(signing):
-		return fmt.Errorf("token %q holds only half of root key %q (%d wrapping, %d signing keys); restore the token from its backup, or, if no store has used it yet, delete that half: %w",
+		return false, fmt.Errorf("token %q holds only half of root key %q (%d wrapping, %d signing keys); restore the token from its backup, or, if no store has used it yet, delete that half: %w",
 			cfg.TokenLabel, cfg.Label, len(wrapping), len(signing), lockstep.ErrInvalid)
 	case !cfg.Generate:
-		return fmt.Errorf("token %q holds no root key %q; restore it from its backup, or let a new one be made for a new store: %w",
+		return false, fmt.Errorf("token %q holds no root key %q; restore it from its backup, or let a new one be made for a new store: %w",
 			cfg.TokenLabel, cfg.Label, lockstep.ErrNotFound)
 	}
-	return t.generate(label)
+	return true, t.generate(label)
 }
+
+// notKept says what to do about a token that does not take a new key.
+const notKept = "the token did not keep a new root key, as one does that is full or read-only; nothing was sealed with it: make room, delete what is left of it by its label, and try again"
 
 // generate makes both keys. The signing key comes first: without a wrapping
 // key nothing can have been wrapped yet, so a crash between the two loses
-// nothing, and the next start names the half that is there.
+// nothing, and the next start names the half that is there. If the token takes
+// one and not the other, it keeps neither.
 func (t *token) generate(label []byte) error {
 	id := make([]byte, 16)
 	if _, err := rand.Read(id); err != nil {
@@ -117,11 +177,12 @@ func (t *token) generate(label []byte) error {
 	}
 	signing, err := t.context.GenerateECDSAKeyPairWithAttributes(sets[0], sets[1], elliptic.P256())
 	if err != nil {
-		return fmt.Errorf("generate signing key: %w: %w", err, lockstep.ErrSealed)
+		return fmt.Errorf("generate signing key: %w; %s: %w", err, notKept, lockstep.ErrSealed)
 	}
 	wrapping, err := t.context.GenerateSecretKeyWithAttributes(sets[2], 256, crypto11.CipherAES)
 	if err != nil {
-		return fmt.Errorf("generate wrapping key: %w: %w", err, lockstep.ErrSealed)
+		err = errors.Join(err, signing.Delete())
+		return fmt.Errorf("generate wrapping key: %w; %s: %w", err, notKept, lockstep.ErrSealed)
 	}
 	return t.use(wrapping, signing)
 }
