@@ -61,9 +61,17 @@ type Secret struct {
 	// Target is where AWSCURRENT logs in, as far as the governor needs to know;
 	// empty if there is no target, or if nobody knows it yet.
 	Target TargetKey
+	// AdminRef is the Secret whose credential changes this one's at the target, as
+	// AWSCURRENT names it in its masterarn: an ARN or a name, of something that may
+	// not exist; [NoSecretName] if it can be neither; empty if it names none.
+	AdminRef string
 	// EventSeq is the sequence number of the last Event of this Secret.
 	EventSeq uint64
 }
+
+// NoSecretName stands for a reference to a Secret that can name none: what was
+// written there is not kept, since it may be anything.
+const NoSecretName = "?"
 
 // Replica is one copy of a Secret in another region.
 type Replica struct {
@@ -116,6 +124,8 @@ type Version struct {
 	// Account is the key of the Account at the target that this Version's
 	// value logs in as; empty for a value without a target.
 	Account AccountKey
+	// AdminRef is what the value names as its masterarn; see Secret.AdminRef.
+	AdminRef string
 	// MaybeLive is true from the moment the target may have been told this
 	// value until it is proven that the target no longer accepts it. Such a
 	// Version is never purged.

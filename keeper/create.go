@@ -84,9 +84,10 @@ type newborn struct {
 
 func (k *Keeper) insertSecret(tx store.Tx, n newborn) (WriteOutput, error) {
 	now, arn, in, sealed := tx.Now(), n.arn, n.in, n.sealed
+	named := NamedAdmin(in.Value)
 	s := &lockstep.Secret{
 		Account: in.Owner.Account, Region: in.Owner.Region, Name: in.Name, ARN: arn,
-		Description: in.Description, Type: in.Type, KMSKeyID: in.KMSKeyID, Tags: in.Tags,
+		Description: in.Description, Type: in.Type, KMSKeyID: in.KMSKeyID, Tags: in.Tags, AdminRef: named,
 		Created: now.Truncate(time.Millisecond),
 	}
 	if len(in.Tags) == 0 {
@@ -106,7 +107,7 @@ func (k *Keeper) insertSecret(tx store.Tx, n newborn) (WriteOutput, error) {
 	}
 	out := WriteOutput{Secret: s}
 	if sealed != nil {
-		err := tx.InsertVersion(&lockstep.Version{Secret: s.ID, ID: in.Token, Created: now, Sealed: sealed})
+		err := tx.InsertVersion(&lockstep.Version{Secret: s.ID, ID: in.Token, Created: now, Sealed: sealed, AdminRef: named})
 		if err != nil {
 			return WriteOutput{}, fmt.Errorf("insert version: %w", err)
 		}

@@ -2,7 +2,6 @@ package keeper
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -235,21 +234,15 @@ func (k *Keeper) openRow(ctx context.Context, arn lockstep.ARN, v *lockstep.Vers
 
 // addAdmin opens the admin secret that the value names.
 func (k *Keeper) addAdmin(ctx context.Context, out *EngineValues) error {
-	var named struct {
-		MasterARN string `json:"masterarn"`
-	}
-	if err := json.Unmarshal(out.Current.Bytes(), &named); err != nil || named.MasterARN == "" {
+	ref := masterARN(out.Current)
+	if ref == "" {
 		return nil // no JSON, or no admin: the rotator says so if it needs one
-	}
-	owner := ownerOf(out.Secret)
-	if arn, ok := lockstep.ParseSecretARN(named.MasterARN); ok {
-		owner = store.Owner{Account: out.Secret.Account, Region: arn.Region}
 	}
 	var admin *lockstep.Secret
 	var row *lockstep.Version
 	err := k.store.View(ctx, func(tx store.ReadTx) error {
 		var err error
-		if admin, err = tx.FindSecret(owner, named.MasterARN); err != nil {
+		if admin, err = FindAdmin(tx, out.Secret, ref); err != nil {
 			return err
 		}
 		stages, err := tx.Stages(admin.ID)
@@ -260,7 +253,7 @@ func (k *Keeper) addAdmin(ctx context.Context, out *EngineValues) error {
 		return err
 	})
 	if errors.Is(err, lockstep.ErrNotFound) {
-		out.NoAdmin = fmt.Errorf("admin secret %q, which the value names as masterarn: %w", named.MasterARN, err)
+		out.NoAdmin = fmt.Errorf("admin secret %q, which the value names as masterarn: %w", ref, err)
 		return nil
 	}
 	if err != nil {
@@ -337,6 +330,8 @@ type TargetAccounts struct {
 	// Own is the Account that it logs in as, Target where.
 	Own    lockstep.AccountKey
 	Target lockstep.TargetKey
+	// AdminRef is what it names as its masterarn.
+	AdminRef string
 	// All are those that the Secret owns.
 	All []lockstep.AccountKey
 }
@@ -356,7 +351,7 @@ func (k *Keeper) TargetAccounts(ctx context.Context, id lockstep.SecretID, rotat
 	if value.IsZero() {
 		return TargetAccounts{}, nil
 	}
-	out := TargetAccounts{Current: rows.current.ID}
+	out := TargetAccounts{Current: rows.current.ID, AdminRef: NamedAdmin(value)}
 	names, err := k.targets.AccountNames(rotator, value)
 	if errors.Is(err, lockstep.ErrUnknownRotator) {
 		return out, nil // a custom one, which alone knows what its values mean

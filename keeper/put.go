@@ -204,7 +204,7 @@ func (k *Keeper) write(ctx context.Context, ref Ref, w newVersion) (WriteOutput,
 				return errMoved
 			}
 			made, err := k.addVersion(tx, b, &lockstep.Version{
-				Secret: b.Secret.ID, ID: w.token, Created: b.Now, Sealed: sealed, Account: account,
+				Secret: b.Secret.ID, ID: w.token, Created: b.Now, Sealed: sealed, Account: account, AdminRef: NamedAdmin(w.value),
 			}, w.value)
 			if err != nil {
 				return err
@@ -260,10 +260,14 @@ func (k *Keeper) accountOf(s *lockstep.Secret, value lockstep.Value) (lockstep.A
 
 // holdAccounts makes the Accounts of the new AWSCURRENT this Secret's, where
 // rotation is on: the value that a hand has put may be another Account's. One
-// that another Secret rotates is refused, as turning rotation on would be.
+// that another Secret rotates is refused, as turning rotation on would be, and so
+// is an admin that the Secret itself manages.
 func (k *Keeper) holdAccounts(tx store.Tx, s *lockstep.Secret, value lockstep.Value) error {
 	if !s.RotationEnabled() {
 		return nil
+	}
+	if err := checkAdmins(tx, s, NamedAdmin(value)); err != nil {
+		return err
 	}
 	names, err := k.targets.AccountNames(s.Rotation.Rotator, value)
 	if err != nil || len(names) < 2 {

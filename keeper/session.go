@@ -135,7 +135,7 @@ func (k *Keeper) depositSealed(tx store.Tx, b *ledger.Book, d deposit) error {
 	case run.Stop != lockstep.StopNone:
 		return lockstep.Refuse(lockstep.ErrState, "The rotation was stopped: %s.", run.StopReason)
 	}
-	v.Sealed = d.sealed
+	v.Sealed, v.AdminRef = d.sealed, NamedAdmin(d.value)
 	b.Secret.Touch(b.Now)
 	return b.SaveVersion(v)
 }

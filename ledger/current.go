@@ -176,6 +176,7 @@ func (b *Book) settleTarget(run *lockstep.Run, target *lockstep.Version) error {
 func (b *Book) shift(target *lockstep.Version, run lockstep.RunID) error {
 	left := b.Stages[lockstep.Current]
 	b.Stages.Place(lockstep.Current, target.ID)
+	b.Secret.AdminRef = target.AdminRef
 	if b.targeted() {
 		if err := b.enliven(target); err != nil {
 			return err

@@ -187,6 +187,9 @@ func (s *Service) advanceBatch(ctx context.Context, limit int) (int, error) {
 		if err := g.lock(); err != nil {
 			return err
 		}
+		if _, err := tx.ReleaseItems(); err != nil {
+			return err
+		}
 		b, err := tx.WorkingBatch()
 		if errors.Is(err, lockstep.ErrNotFound) {
 			return nil
@@ -259,11 +262,19 @@ func (g *gate) startItems(b *store.Batch, limit int) error {
 	return nil
 }
 
-// startItem starts one Run, or adopts the one that is under way.
+// startItem starts one Run, or adopts the one that is under way, or has the item
+// wait for its admin's.
 func (g *gate) startItem(batch *store.Batch, i *store.BatchItem) error {
 	secret, err := g.tx.LockSecret(i.Secret)
 	if err != nil {
 		return fmt.Errorf("lock secret: %w", err)
+	}
+	if i.Awaits, err = g.awaited(batch, secret); err != nil {
+		return err
+	}
+	if i.Awaits != 0 {
+		i.State = store.ItemWaiting
+		return g.tx.AwaitItem(batch.ID, i.Awaits)
 	}
 	b, _, err := g.service.open(g.tx, secret)
 	if err != nil {
@@ -312,18 +323,20 @@ func (g *gate) runForBatch(b *ledger.Book, trigger lockstep.Trigger) (run *locks
 
 // takeBack ends Runs that have not begun, and drops what was not started.
 func (g *gate) takeBack(b *store.Batch, limit int) error {
-	pending, err := g.tx.BatchItems(b.ID, store.ItemPending, 0, limit)
-	if err != nil {
-		return err
-	}
-	for _, i := range pending {
-		i.State = store.ItemCancelled
-		if err := g.tx.SaveItem(i); err != nil {
+	for _, state := range []store.ItemState{store.ItemPending, store.ItemWaiting} {
+		idle, err := g.tx.BatchItems(b.ID, state, 0, limit)
+		if err != nil {
 			return err
 		}
-	}
-	if len(pending) == limit {
-		return nil
+		for _, i := range idle {
+			i.State, i.Awaits = store.ItemCancelled, 0
+			if err := g.tx.SaveItem(i); err != nil {
+				return err
+			}
+		}
+		if len(idle) == limit {
+			return nil
+		}
 	}
 	after := lockstep.SecretID(0)
 	for {

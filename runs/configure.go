@@ -262,6 +262,9 @@ func (s *Service) accounts(ctx context.Context, secret *lockstep.Secret, rotator
 // enable writes the Rotation, the next date, and who holds the Accounts.
 func (s *Service) enable(tx store.Tx, b *ledger.Book, r lockstep.Rotation, accounts keeper.TargetAccounts) error {
 	secret := b.Secret
+	if err := keeper.NameAdmin(tx, secret, accounts.AdminRef); err != nil {
+		return err
+	}
 	old := secret.Rotation
 	unchanged := old != nil && *old == r
 	if unchanged && (!secret.NextRotation.IsZero() || r.Schedule.IsZero()) {

@@ -251,7 +251,7 @@ func (r *rig) made(t testing.TB, id lockstep.SecretID, version lockstep.VersionI
 	cred.Password = string(version)
 	sealed, key, err := r.keeper.SealPending(t.Context(), values.Secret, version, cred.value())
 	must(t, err)
-	return runs.Pending{Base: values.CurrentID, Sealed: sealed, Account: key, Admin: values.AdminID}
+	return runs.Pending{Base: values.CurrentID, Sealed: sealed, Account: key, AdminRef: keeper.NamedAdmin(cred.value()), Admin: values.AdminID}
 }
 
 // finished carries a Run by hand from its claim to its end.

@@ -200,6 +200,8 @@ type Pending struct {
 	// Sealed is nil if a function has put the value already.
 	Sealed  *lockstep.Sealed
 	Account lockstep.AccountKey
+	// AdminRef is what the value names as its masterarn.
+	AdminRef string
 	// Admin is the Secret whose credential will make the change; 0 if none.
 	Admin lockstep.SecretID
 }
@@ -246,7 +248,7 @@ func (w *writing) created(p Pending) error {
 		w.run.Base = p.Base
 	}
 	if p.Sealed != nil {
-		v.Sealed, v.Account = p.Sealed, p.Account
+		v.Sealed, v.Account, v.AdminRef = p.Sealed, p.Account, p.AdminRef
 	}
 	if v.Sealed == nil {
 		return fmt.Errorf("begin set: version %s has no value: %w", v.ID, lockstep.ErrInvalid)

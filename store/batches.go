@@ -48,7 +48,9 @@ type ItemState string
 
 // The states of an item; one that is started is where its Run is.
 const (
-	ItemPending   ItemState = "pending"
+	ItemPending ItemState = "pending"
+	// ItemWaiting: its admin Secret, which is in the Batch too, goes first.
+	ItemWaiting   ItemState = "waiting"
 	ItemStarted   ItemState = "started"
 	ItemRefused   ItemState = "refused"
 	ItemCancelled ItemState = "cancelled"
@@ -62,6 +64,10 @@ type BatchItem struct {
 	State  ItemState
 	// Reason is why it was refused.
 	Reason string
+	// Awaits is the Secret of the same Batch that goes first; 0 if none does.
+	Awaits lockstep.SecretID
+	// Awaited is true while others wait for this one.
+	Awaited bool
 }
 
 // BatchFailure is an item without success.
@@ -84,6 +90,8 @@ type BatchReader interface {
 	// BatchFailures lists up to limit items that were refused or whose Run ended
 	// without success.
 	BatchFailures(id string, limit int) ([]BatchFailure, error)
+	// BatchItem reads one. ErrNotFound.
+	BatchItem(id string, secret lockstep.SecretID) (BatchItem, error)
 	// BatchItems lists up to limit items in a state, above a Secret's number.
 	BatchItems(id string, state ItemState, after lockstep.SecretID, limit int) ([]BatchItem, error)
 }
@@ -99,8 +107,15 @@ type BatchWriter interface {
 	// WorkingBatch locks and reads the oldest Batch that the scheduler has
 	// something to do about. ErrNotFound.
 	WorkingBatch() (*Batch, error)
-	// SaveItem inserts or replaces an item.
+	// SaveItem inserts or replaces an item, but for Awaited, which AwaitItem sets
+	// and ReleaseItems takes away.
 	SaveItem(i BatchItem) error
+	// AwaitItem notes that others wait for an item. ErrNotFound.
+	AwaitItem(id string, secret lockstep.SecretID) error
+	// ReleaseItems looks for one item that is awaited and over, and makes those
+	// pending that awaited it, and their Batch active. It tells whether there was
+	// one.
+	ReleaseItems() (bool, error)
 	// ReopenItems makes the items pending again that were refused or cancelled, or
 	// whose Run ended without success. It returns how many.
 	ReopenItems(id string) (int, error)

@@ -70,6 +70,7 @@ type ReadTx interface {
 	ReplicationReader
 	AdmissionReader
 	BatchReader
+	GraphReader
 	InspectionReader
 	RotatorReader
 	IntentReader

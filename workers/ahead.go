@@ -79,6 +79,6 @@ func (p *Pool) makeAhead(ctx context.Context, job bus.JobMessage) *ahead {
 		return nil
 	}
 	return &ahead{rotator: rotator, values: values, pending: runs.Pending{
-		Base: values.CurrentID, Sealed: sealed, Account: account, Admin: values.AdminID,
+		Base: values.CurrentID, Sealed: sealed, Account: account, AdminRef: keeper.NamedAdmin(values.Pending), Admin: values.AdminID,
 	}}
 }

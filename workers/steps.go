@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"lockstep"
+	"lockstep/keeper"
 	"lockstep/rotators"
 	"lockstep/runs"
 )
@@ -49,7 +50,7 @@ func (c *carrier) newValue(ctx context.Context) (lockstep.Value, runs.Pending, e
 	if err != nil {
 		return lockstep.Value{}, runs.Pending{}, c.unopened(ctx, fmt.Errorf("seal pending value: %w", err))
 	}
-	return value, runs.Pending{Base: c.values.CurrentID, Sealed: sealed, Account: account, Admin: c.values.AdminID}, nil
+	return value, runs.Pending{Base: c.values.CurrentID, Sealed: sealed, Account: account, AdminRef: keeper.NamedAdmin(value), Admin: c.values.AdminID}, nil
 }
 
 func (c *carrier) makeValue(ctx context.Context) (lockstep.Value, error) {

@@ -70,7 +70,7 @@ type batchOutput struct {
 
 // batchStates is the order in which counts are shown.
 func batchStates() []string {
-	out := []string{string(store.ItemPending)}
+	out := []string{string(store.ItemPending), string(store.ItemWaiting)}
 	for _, s := range lockstep.RunStates() {
 		out = append(out, string(s))
 	}

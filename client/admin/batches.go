@@ -37,7 +37,8 @@ type Batch struct {
 }
 
 // BatchCount is how many Secrets of a Batch are in one state: a Run's, or
-// "pending" or "refused".
+// "pending", "waiting" (their admin Secret, which is in the Batch too, goes first)
+// or "refused".
 type BatchCount struct {
 	State   string `json:"state"`
 	Secrets int    `json:"secrets"`

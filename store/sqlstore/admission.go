@@ -166,7 +166,7 @@ func (t *tx) TakePlace(p store.Place) error {
 // LeavePlace implements store.AdmissionWriter.
 func (t *tx) LeavePlace(run lockstep.RunID) error {
 	waits, err := one(t.session, value[bool], `DELETE FROM places WHERE run = $1
-		RETURNING EXISTS (SELECT 1 FROM waits WHERE held = 0)`, run)
+		RETURNING EXISTS (SELECT 1 FROM waits WHERE held = 0) OR EXISTS (SELECT 1 FROM batch_items WHERE is_awaited)`, run)
 	if errors.Is(err, lockstep.ErrNotFound) {
 		return nil
 	}
@@ -196,7 +196,14 @@ func (t *tx) SaveWait(w store.Wait) error {
 
 // LeaveWait implements store.AdmissionWriter.
 func (t *tx) LeaveWait(run lockstep.RunID) error {
-	_, err := t.exec(`DELETE FROM waits WHERE run = $1`, run)
+	awaited, err := one(t.session, value[bool], `DELETE FROM waits WHERE run = $1
+		RETURNING EXISTS (SELECT 1 FROM batch_items WHERE is_awaited)`, run)
+	if errors.Is(err, lockstep.ErrNotFound) {
+		return nil
+	}
+	if awaited {
+		t.touch(store.TopicSchedule)
+	}
 	return place("let run "+string(run)+" go", err)
 }
 

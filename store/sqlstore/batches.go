@@ -1,6 +1,8 @@
 package sqlstore
 
 import (
+	"errors"
+
 	"lockstep"
 	"lockstep/store"
 )
@@ -85,34 +87,74 @@ func (t *tx) BatchFailures(id string, limit int) ([]store.BatchFailure, error) {
 	return list, place("list the failures of batch "+id, err)
 }
 
+const itemColumns = `batch, secret, run, state, reason, awaits, is_awaited`
+
+func scanItem(r row) (store.BatchItem, error) {
+	var i store.BatchItem
+	err := r.Scan(&i.Batch, &i.Secret, &i.Run, &i.State, &i.Reason, &i.Awaits, &i.Awaited)
+	return i, err
+}
+
+// BatchItem implements store.BatchReader.
+func (t *tx) BatchItem(id string, secret lockstep.SecretID) (store.BatchItem, error) {
+	i, err := one(t.session, scanItem, `SELECT `+itemColumns+` FROM batch_items WHERE batch = $1 AND secret = $2`, id, secret)
+	return i, place("read an item of batch "+id, err)
+}
+
 // BatchItems implements store.BatchReader.
 func (t *tx) BatchItems(id string, state store.ItemState, after lockstep.SecretID, limit int) ([]store.BatchItem, error) {
-	query := `SELECT batch, secret, run, state, reason FROM batch_items
+	query := `SELECT ` + itemColumns + ` FROM batch_items
 		WHERE batch = $1 AND secret > $2 AND state = $4 ORDER BY secret LIMIT $3`
 	args := []any{id, after, limit, state}
 	if state == store.ItemPending {
-		query = `SELECT batch, secret, run, state, reason FROM batch_items
+		query = `SELECT ` + itemColumns + ` FROM batch_items
 		WHERE batch = $1 AND secret > $2 AND state = 'pending' ORDER BY secret LIMIT $3`
 		args = args[:3]
 	}
-	list, err := all(t.session, func(r row) (store.BatchItem, error) {
-		var i store.BatchItem
-		return i, r.Scan(&i.Batch, &i.Secret, &i.Run, &i.State, &i.Reason)
-	}, query, args...)
+	list, err := all(t.session, scanItem, query, args...)
 	return list, place("list the items of batch "+id, err)
 }
 
 // SaveItem implements store.BatchWriter.
 func (t *tx) SaveItem(i store.BatchItem) error {
-	_, err := t.exec(`INSERT INTO batch_items (batch, secret, run, state, reason) VALUES ($1, $2, $3, $4, $5)
-		ON CONFLICT (batch, secret) DO UPDATE SET run = excluded.run, state = excluded.state, reason = excluded.reason`,
-		i.Batch, i.Secret, i.Run, i.State, i.Reason)
+	_, err := t.exec(`INSERT INTO batch_items (`+itemColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7)
+		ON CONFLICT (batch, secret) DO UPDATE SET run = excluded.run, state = excluded.state, reason = excluded.reason,
+		awaits = excluded.awaits`,
+		i.Batch, i.Secret, i.Run, i.State, i.Reason, i.Awaits, i.Awaited)
 	return place("save an item of batch "+i.Batch, err)
+}
+
+// AwaitItem implements store.BatchWriter.
+func (t *tx) AwaitItem(id string, secret lockstep.SecretID) error {
+	err := changed(t.session, lockstep.ErrNotFound, `UPDATE batch_items SET is_awaited = TRUE WHERE batch = $1 AND secret = $2`, id, secret)
+	return place("await an item of batch "+id, err)
+}
+
+// ReleaseItems implements store.BatchWriter. What is awaited is an admin: few
+// among many, with an index of their own.
+func (t *tx) ReleaseItems() (bool, error) {
+	over, err := one(t.session, scanItem, `SELECT `+itemColumns+` FROM batch_items WHERE is_awaited
+		AND (state IN ('refused', 'cancelled') OR EXISTS (SELECT 1 FROM runs r WHERE r.id = batch_items.run AND NOT r.is_open))
+		ORDER BY batch, secret LIMIT 1`)
+	if errors.Is(err, lockstep.ErrNotFound) {
+		return false, nil
+	}
+	if err == nil {
+		_, err = t.exec(`UPDATE batch_items SET state = 'pending', awaits = 0 WHERE batch = $1 AND awaits = $2 AND awaits > 0 AND state = 'waiting'`,
+			over.Batch, over.Secret)
+	}
+	if err == nil {
+		_, err = t.exec(`UPDATE batch_items SET is_awaited = FALSE WHERE batch = $1 AND secret = $2`, over.Batch, over.Secret)
+	}
+	if err == nil {
+		_, err = t.exec(`UPDATE batches SET state = 'active', is_active = TRUE WHERE id = $1 AND state = 'started'`, over.Batch)
+	}
+	return err == nil, place("release what waits in a batch", err)
 }
 
 // ReopenItems implements store.BatchWriter.
 func (t *tx) ReopenItems(id string) (int, error) {
-	n, err := t.exec(`UPDATE batch_items SET state = 'pending', run = '', reason = '' WHERE batch = $1
+	n, err := t.exec(`UPDATE batch_items SET state = 'pending', run = '', reason = '', awaits = 0 WHERE batch = $1
 		AND (state IN ('refused', 'cancelled') OR EXISTS (SELECT 1 FROM runs r
 			WHERE r.id = batch_items.run AND r.state IN ('failed', 'cancelled')))`, id)
 	return int(n), place("reopen the items of batch "+id, err)

@@ -80,7 +80,7 @@ func sqliteScans(line string) bool {
 	}
 	for _, index := range []string{
 		"secrets_rotation", "secrets_purge", "secrets_verify", "versions_retire", "runs_retry", "jobs_due",
-		"secrets_drift", "holds_restored", "waits_", "batches_active", "events_unsent", "events_old", "secrets_oldest", "inspections_active", "looks_asked",
+		"secrets_drift", "holds_restored", "waits_", "batches_active", "events_unsent", "events_old", "secrets_oldest", "inspections_active", "looks_asked", "batch_items_awaited",
 	} {
 		if strings.Contains(line, index) {
 			return false
@@ -336,6 +336,7 @@ func batches(t *tx, s *lockstep.Secret) error {
 		t.SaveItem(store.BatchItem{Batch: "b", Secret: s.ID, State: store.ItemPending}), first(t.BatchCounts("b")),
 		first(t.BatchFailures("b", 1)), first(t.BatchItems("b", store.ItemPending, 0, 1)),
 		first(t.BatchItems("b", store.ItemStarted, 0, 1)), first(t.ReopenItems("b")),
+		first(t.BatchItem("b", s.ID)), first(t.ReleaseItems()), first(t.ManagedBy(s.Account, []string{"x", "y"}, 1)), first(t.Managed(b.Owner, 1)),
 	)
 }
 

@@ -14,7 +14,7 @@ import (
 // #nosec G101 -- an SQL column list
 const secretColumns = `id, account, region, name, arn, description, type, kms_key_id, tags, resource_policy,
 	created, changed, accessed, delete_at, gone, primary_region, replicas, rotation,
-	last_rotated, next_rotation, unverified, next_verify, target_key, event_seq`
+	last_rotated, next_rotation, unverified, next_verify, target_key, admin_ref, event_seq`
 
 func scanSecret(r row) (*lockstep.Secret, error) {
 	s := &lockstep.Secret{}
@@ -22,7 +22,8 @@ func scanSecret(r row) (*lockstep.Secret, error) {
 		jsonInto{&s.Tags}, &s.ResourcePolicy,
 		timeInto{&s.Created}, timeInto{&s.Changed}, timeInto{&s.Accessed}, timeInto{&s.DeleteAt}, &s.Gone,
 		&s.PrimaryRegion, jsonInto{&s.Replicas}, jsonInto{&s.Rotation},
-		timeInto{&s.LastRotated}, timeInto{&s.NextRotation}, &s.Unverified, timeInto{&s.NextVerify}, &s.Target, &s.EventSeq)
+		timeInto{&s.LastRotated}, timeInto{&s.NextRotation}, &s.Unverified, timeInto{&s.NextVerify}, &s.Target, &s.AdminRef,
+		&s.EventSeq)
 	return s, err
 }
 
@@ -55,6 +56,7 @@ func secretArgs(s *lockstep.Secret) ([]any, error) {
 		nullable(due, due != 0), nullable(purge, purge != 0),
 		nullable(nameKey(store.Owner{Account: s.Account, Region: s.Region}, s.Name), !s.Gone),
 		micros(s.NextVerify), s.Target, nullable(drift, drift != 0), rotates(s), nullable(age, age != 0),
+		s.AdminRef,
 	}, nil
 }
 
@@ -239,9 +241,9 @@ func (t *tx) InsertSecret(s *lockstep.Secret) error {
 		account, region, name, arn, description, type, kms_key_id, tags, resource_policy,
 		created, changed, accessed, delete_at, gone, primary_region, replicas, rotation,
 		last_rotated, next_rotation, unverified, rotation_due, purge_due, name_key,
-		next_verify, target_key, verify_due, rotates, max_age, event_seq)
+		next_verify, target_key, verify_due, rotates, max_age, admin_ref, event_seq)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23,
-		$24, $25, $26, $27, $28, $29)
+		$24, $25, $26, $27, $28, $29, $30)
 		ON CONFLICT DO NOTHING RETURNING id`, append(slices.Clip(args), s.EventSeq)...)
 	if errors.Is(err, lockstep.ErrNotFound) {
 		err = lockstep.ErrExists
@@ -266,8 +268,8 @@ const saveColumns = `UPDATE secrets SET
 	tags = $8, resource_policy = $9, created = $10, changed = $11, accessed = $12, delete_at = $13,
 	gone = $14, primary_region = $15, replicas = $16, rotation = $17, last_rotated = $18,
 	next_rotation = $19, unverified = $20, rotation_due = $21, purge_due = $22, name_key = $23,
-	next_verify = $24, target_key = $25, verify_due = $26, rotates = $27, max_age = $28
-	WHERE id = $29`
+	next_verify = $24, target_key = $25, verify_due = $26, rotates = $27, max_age = $28,
+	admin_ref = $29 WHERE id = $30`
 
 // saveRotated is saveColumns where a rotation has changed what a rotation
 // changes: SQLite writes every index anew whose columns a statement names.
@@ -342,6 +344,9 @@ func (t *tx) PurgeSecret(id lockstep.SecretID) error {
 	if err == nil {
 		_, err = t.exec(`UPDATE events SET is_last = FALSE WHERE secret = $1
 			AND seq = (SELECT event_seq FROM secrets WHERE id = $1)`, id)
+	}
+	if err == nil {
+		err = t.releaseFrom(id)
 	}
 	if err == nil {
 		err = changed(t.session, lockstep.ErrNotFound, `DELETE FROM secrets WHERE id = $1`, id)

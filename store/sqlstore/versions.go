@@ -10,25 +10,25 @@ import (
 
 const versionColumns = `v.secret, v.id, v.created, v.accessed,
 	v.key_id, v.key_version, v.wrapped_key, v.ciphertext, v.is_binary, v.digest,
-	v.account_key, v.maybe_live, v.retirement, v.retire_at, v.retire_retry_at, v.retire_attempts, v.retire_reason, v.expires`
+	v.account_key, v.maybe_live, v.retirement, v.retire_at, v.retire_retry_at, v.retire_attempts, v.retire_reason, v.expires, v.admin_ref`
 
 func scanVersion(r row) (*lockstep.Version, error) {
 	v, sealed := &lockstep.Version{}, sealedInto{}
 	dest := []any{&v.Secret, &v.ID, timeInto{&v.Created}, timeInto{&v.Accessed}}
 	dest = append(dest, sealed.dest()...)
 	err := r.Scan(append(dest, &v.Account, &v.MaybeLive, &v.Retirement, timeInto{&v.RetireAt},
-		timeInto{&v.RetireRetryAt}, &v.RetireAttempts, &v.RetireReason, timeInto{&v.Expires})...)
+		timeInto{&v.RetireRetryAt}, &v.RetireAttempts, &v.RetireReason, timeInto{&v.Expires}, &v.AdminRef)...)
 	v.Sealed = sealed.sealed()
 	return v, err
 }
 
-// versionArgs are the columns from secret to expires, without accessed.
+// versionArgs are the columns from secret to admin_ref, without accessed.
 func versionArgs(v *lockstep.Version) []any {
 	args := append([]any{v.Secret, v.ID, micros(v.Created)}, sealedArgs(v.Sealed)...)
 	// A time in 1970 stands for "at once": NULL would mean "never".
 	due := max(micros(v.RetireAt), micros(v.RetireRetryAt), 1)
 	return append(args, v.Account, v.MaybeLive, v.Retirement, micros(v.RetireAt), micros(v.RetireRetryAt),
-		v.RetireAttempts, v.RetireReason, nullable(due, v.Retirement.Blocks()), micros(v.Expires))
+		v.RetireAttempts, v.RetireReason, nullable(due, v.Retirement.Blocks()), micros(v.Expires), v.AdminRef)
 }
 
 // Version implements store.VersionReader.
@@ -131,8 +131,9 @@ func (t *tx) NextRetirement() (time.Time, error) {
 func (t *tx) InsertVersion(v *lockstep.Version) error {
 	err := changed(t.session, lockstep.ErrExists, `INSERT INTO versions (secret, id, created,
 		key_id, key_version, wrapped_key, ciphertext, is_binary, digest,
-		account_key, maybe_live, retirement, retire_at, retire_retry_at, retire_attempts, retire_reason, retire_due, expires, accessed)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
+		account_key, maybe_live, retirement, retire_at, retire_retry_at, retire_attempts, retire_reason, retire_due, expires, admin_ref,
+		accessed)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
 		ON CONFLICT (secret, id) DO NOTHING`, append(versionArgs(v), micros(v.Accessed))...)
 	t.touchRetirement(v)
 	return place(fmt.Sprintf("insert version %s of secret %d", v.ID, v.Secret), err)
@@ -149,7 +150,7 @@ func (t *tx) SaveVersion(v *lockstep.Version) error {
 	err := changed(t.session, lockstep.ErrNotFound, `UPDATE versions SET created = $3,
 		key_id = $4, key_version = $5, wrapped_key = $6, ciphertext = $7, is_binary = $8, digest = $9,
 		account_key = $10, maybe_live = $11, retirement = $12, retire_at = $13, retire_retry_at = $14,
-		retire_attempts = $15, retire_reason = $16, retire_due = $17, expires = $18
+		retire_attempts = $15, retire_reason = $16, retire_due = $17, expires = $18, admin_ref = $19
 		WHERE secret = $1 AND id = $2`, versionArgs(v)...)
 	t.touchRetirement(v)
 	return place(fmt.Sprintf("save version %s of secret %d", v.ID, v.Secret), err)
