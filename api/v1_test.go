@@ -275,6 +275,7 @@ func TestV1(t *testing.T) {
 	})
 	t.Run("schedules", func(t *testing.T) { schedules(t, a) })
 	t.Run("batches", func(t *testing.T) { batches(t, a) })
+	t.Run("graph", func(t *testing.T) { graph(t, a) })
 	t.Run("hands", func(t *testing.T) { hands(t, a) })
 	t.Run("plans, with a wait", func(t *testing.T) {
 		var got struct {

@@ -47,6 +47,7 @@ func Run(t *testing.T, open Open) {
 		{"violations", violationTests},
 		{"inspections", inspectionTests},
 		{"intents", intentTests},
+		{"graph", graphTests},
 	} {
 		t.Run(topic.name, func(t *testing.T) {
 			for name, test := range topic.tests {

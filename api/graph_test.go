@@ -1,0 +1,41 @@
+package api_test
+
+import (
+	"net/url"
+	"testing"
+)
+
+// graph tells who manages whom: of all, of one.
+func graph(t *testing.T, a *api1) {
+	boss := *a.create("graph/boss", `{"user":"boss"}`).ARN
+	a.create("graph/app", `{"user":"app","masterarn":"`+boss+`"}`)
+	a.create("graph/stray", `{"user":"stray","masterarn":"graph/nobody"}`)
+	for _, name := range []string{"graph/app", "graph/stray"} {
+		a.call("PUT", "/v1/rotation?secret="+url.QueryEscape(name), `{"rotator":"plain"}`, 200, nil)
+	}
+	type node struct {
+		Name, Rotator, Admin, AdminArn string
+		Missing                        bool
+		Level                          int
+	}
+	var got struct{ Secrets []node }
+	a.call("GET", "/v1/graph", "", 200, &got)
+	want := []node{
+		{Name: "graph/boss"}, {Name: "graph/nobody", Missing: true},
+		{Name: "graph/app", Rotator: "plain", Admin: "graph/boss", AdminArn: boss, Level: 1},
+		{Name: "graph/stray", Rotator: "plain", Admin: "graph/nobody", AdminArn: "graph/nobody", Level: 1},
+	}
+	if len(got.Secrets) != len(want) {
+		t.Fatalf("%+v", got)
+	}
+	for i := range want {
+		if got.Secrets[i] != want[i] {
+			t.Errorf("got %+v, want %+v", got.Secrets[i], want[i])
+		}
+	}
+	a.call("GET", "/v1/graph?secret=graph/boss", "", 200, &got)
+	if len(got.Secrets) != 2 {
+		t.Errorf("of one: %+v", got)
+	}
+	a.call("GET", "/v1/graph?secret=graph/nosuch", "", 404, nil)
+}
