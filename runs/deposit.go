@@ -18,6 +18,8 @@ type Deposit struct {
 	// Sealed is for the place of the Run's Version, or of Stray.
 	Sealed  *lockstep.Sealed
 	Account lockstep.AccountKey
+	// AdminRef is what the value names as its masterarn.
+	AdminRef string
 	// Expires is when it dies by itself; zero if it does not.
 	Expires time.Time
 	// Stray is the id of a Version of its own, for a value that ErrStray was
@@ -98,7 +100,7 @@ func (w *writing) deposit(d Deposit, held bool) error {
 	if v == nil || v.Sealed != nil || !waited {
 		return ErrStray
 	}
-	v.Sealed, v.Account, v.Expires, v.MaybeLive = d.Sealed, d.Account, d.Expires, true
+	v.Sealed, v.Account, v.AdminRef, v.Expires, v.MaybeLive = d.Sealed, d.Account, d.AdminRef, d.Expires, true
 	if err := w.book.SaveVersion(v); err != nil {
 		return err
 	}
@@ -137,7 +139,7 @@ func (w *writing) depositedBefore() error {
 func (w *writing) depositStray(intent *store.Intent, d Deposit) error {
 	v := &lockstep.Version{
 		Secret: w.book.Secret.ID, ID: d.Stray, Created: w.book.Now,
-		Sealed: d.Sealed, Account: d.Account, Expires: d.Expires, MaybeLive: true,
+		Sealed: d.Sealed, Account: d.Account, AdminRef: d.AdminRef, Expires: d.Expires, MaybeLive: true,
 	}
 	retires := w.claim.Traits.Retires()
 	if retires {

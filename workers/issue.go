@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"lockstep"
+	"lockstep/keeper"
 	"lockstep/rotators"
 	"lockstep/runs"
 )
@@ -160,7 +161,7 @@ const (
 // ErrNotFound (the Secret was purged meanwhile).
 func (c *carrier) deposit(ctx context.Context, value lockstep.Value) error {
 	ctx = context.WithoutCancel(ctx)
-	d := runs.Deposit{Marker: c.marker, Expires: c.expiry(ctx, value)}
+	d := runs.Deposit{Marker: c.marker, AdminRef: keeper.NamedAdmin(value), Expires: c.expiry(ctx, value)}
 	for wait := depositPause; ; wait = min(2*wait, depositPauseMost) {
 		c.callEnds.Store(time.Now().Add(c.pool.cfg.CallTimeout).UnixNano())
 		err := c.tryDeposit(ctx, d, value)
