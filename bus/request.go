@@ -27,3 +27,16 @@ func (b *Bus) Request(ctx context.Context, subject string, body []byte) (answer 
 	}
 	return m.Data, m.Header.Get(serviceError), nil
 }
+
+// Listeners counts who listens to a subject, without a message to anybody.
+// Errors: ErrNotFound (wrapped) with External, where only the servers know.
+func (b *Bus) Listeners(subject string) (int, error) {
+	if b.server == nil {
+		return 0, fmt.Errorf("count who listens to %s: the NATS servers know: %w", subject, lockstep.ErrNotFound)
+	}
+	account, err := b.server.server().LookupAccount(engineAccount)
+	if err != nil {
+		return 0, fmt.Errorf("count who listens to %s: %w", subject, err)
+	}
+	return account.Interest(subject), nil
+}

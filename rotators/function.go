@@ -49,6 +49,14 @@ type Call struct {
 	Callback Callback
 }
 
+// FunctionPlanner is what a Function may do beside: say how it would be called,
+// and what is in the way, as far as that can be told without calling it.
+type FunctionPlanner interface {
+	// PlanCall changes nothing and calls no code of the function. Its text holds
+	// no value.
+	PlanCall(ctx context.Context) Plan
+}
+
 // Function is a rotator of somebody's own. Unlike a Rotator it is given no
 // value: it is called once for each of AWS's four steps, and reads and writes
 // the Secret through the API. It is idempotent, as AWS demands: the same step

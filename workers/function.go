@@ -216,3 +216,31 @@ func (c *carrier) redacted(ctx context.Context, text string, callback rotators.C
 	}
 	return rotators.Redact(text, known...)
 }
+
+// planFunction says how a custom rotator would be called, with which rights, and
+// whether it can be reached. What it would do at the target nobody but itself
+// knows.
+func (p *Pool) planFunction(ctx context.Context, values keeper.EngineValues) (rotators.Plan, error) {
+	name := values.Secret.Rotation.Rotator
+	if p.cfg.Functions == nil || p.cfg.Callbacks == nil {
+		return rotators.Plan{}, fmt.Errorf("%w %q: this worker carries no custom rotators", lockstep.ErrUnknownRotator, name)
+	}
+	f, err := p.cfg.Functions.Function(ctx, values.Secret.Account, name)
+	if err != nil {
+		return rotators.Plan{}, err
+	}
+	plan := rotators.Plan{}
+	if planner, ok := f.(rotators.FunctionPlanner); ok {
+		plan = planner.PlanCall(ctx)
+	}
+	rights := fmt.Sprintf("let each step, for %s at the most, read secret %s, put the value of the run's version, and move AWSCURRENT onto it in finishSecret", f.Timeout(), values.Secret.Name)
+	if values.AdminARN != "" {
+		rights += fmt.Sprintf("; and read the admin secret %s", values.AdminARN)
+	}
+	plan.Actions = append(plan.Actions, rights,
+		"what rotator "+name+" does at the target is not known before it is called, and nothing undoes its setSecret")
+	if values.Current.IsZero() {
+		plan.Problems = append(plan.Problems, rotators.Problem{Step: lockstep.StepCreate, Problem: "the secret has no AWSCURRENT value", Hint: "put the present credential first"})
+	}
+	return plan, nil
+}

@@ -171,3 +171,47 @@ func (c *carrier) verifyCurrent(ctx context.Context) (repaired bool, err error) 
 	}
 	return c.restoreCurrent(ctx)
 }
+
+// plan answers a dry run. It changes nothing and takes no slot.
+func (p *Pool) plan(ctx context.Context, id lockstep.SecretID, plan string) error {
+	answer, err := p.makePlan(ctx, id)
+	return p.cfg.Engine.AnswerPlan(ctx, plan, func(row *store.Plan) {
+		row.Actions = answer.Actions
+		for _, problem := range answer.Problems {
+			row.Problems = append(row.Problems, store.PlanProblem{Step: problem.Step, Problem: problem.Problem, Hint: problem.Hint})
+		}
+		if err != nil {
+			row.Error = err.Error()
+		}
+	})
+}
+
+func (p *Pool) makePlan(ctx context.Context, id lockstep.SecretID) (rotators.Plan, error) {
+	values, err := p.cfg.Vault.EngineValues(ctx, id, "")
+	if err != nil {
+		return rotators.Plan{}, fmt.Errorf("open values: %w", err)
+	}
+	if values.NoAdmin != nil {
+		return rotators.Plan{}, values.NoAdmin
+	}
+	if values.Secret.Rotation == nil {
+		return rotators.Plan{}, fmt.Errorf("secret has no rotation: %w", lockstep.ErrState)
+	}
+	if values.Secret.Rotation.Custom {
+		return p.planFunction(ctx, values)
+	}
+	rotator, err := p.cfg.Rotators.Lookup(values.Secret.Rotation.Rotator)
+	if err != nil {
+		return rotators.Plan{}, err
+	}
+	planner, ok := rotator.(rotators.Planner)
+	if !ok {
+		return rotators.Plan{}, fmt.Errorf("rotator %s has no dry run: %w", values.Secret.Rotation.Rotator, lockstep.ErrInvalid)
+	}
+	ctx, cancel := context.WithTimeout(ctx, p.cfg.CallTimeout)
+	defer cancel()
+	return planner.Plan(ctx, &rotators.Request{
+		ARN: values.Secret.ARN, Name: values.Secret.Name,
+		Current: values.Current, Live: values.Live, Admin: values.Admin, Passwords: passwordsOf(values.Secret),
+	})
+}
