@@ -26,6 +26,16 @@ const (
 	TriggerEmergency Trigger = "emergency"
 )
 
+// The triggers of trials of a custom rotator: a Run in which it is called as it
+// must bear to be called, else like one by hand.
+const (
+	// TriggerTwice: each step is called again after it has succeeded.
+	TriggerTwice Trigger = "trial-twice"
+	// TriggerCut: the first call of each step is cut off, or its answer lost, and
+	// the step is called again by a later claim.
+	TriggerCut Trigger = "trial-cut"
+)
+
 // Run is one execution of a Rotation; it owns one pending Version. What state
 // may follow which is said by [Transition] alone.
 type Run struct {

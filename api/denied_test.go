@@ -71,7 +71,7 @@ func TestWhoMayNothing(t *testing.T) {
 		{"DELETE", "/v1/memberships?group=a&user=app"}, {"GET", "/v1/roles"}, {"POST", "/v1/roles"}, {"GET", "/v1/roles/x"}, {"PUT", "/v1/roles/x"}, {"DELETE", "/v1/roles/x"},
 		{"GET", "/v1/policies"}, {"POST", "/v1/policies"}, {"GET", "/v1/policies/x"}, {"PUT", "/v1/policies/x"}, {"DELETE", "/v1/policies/x"},
 		{"PUT", "/v1/attachments?policy=a&user=app"}, {"DELETE", "/v1/attachments?policy=a&user=app"}, {"GET", "/v1/status"}, {"GET", "/v1/openapi.json"},
-		{"GET", "/v1/dead-jobs"}, {"GET", "/v1/holds"}, {"GET", "/v1/graph"}, {"GET", "/v1/graph?secret=secret"}, {"GET", "/v1/batches"}, {"POST", "/v1/batches"}, {"POST", "/v1/batches/emergency"}, {"GET", "/v1/batches/x"}, {"POST", "/v1/batches/x/cancel"}, {"PUT", "/v1/holds/x"}, {"DELETE", "/v1/holds/x"}, {"GET", "/v1/load"}, {"POST", "/v1/retirements?secret=secret"}, {"POST", "/v1/retirements/override?secret=secret"},
+		{"GET", "/v1/dead-jobs"}, {"GET", "/v1/holds"}, {"POST", "/v1/trials?secret=secret"}, {"GET", "/v1/graph"}, {"GET", "/v1/graph?secret=secret"}, {"GET", "/v1/batches"}, {"POST", "/v1/batches"}, {"POST", "/v1/batches/emergency"}, {"GET", "/v1/batches/x"}, {"POST", "/v1/batches/x/cancel"}, {"PUT", "/v1/holds/x"}, {"DELETE", "/v1/holds/x"}, {"GET", "/v1/load"}, {"POST", "/v1/retirements?secret=secret"}, {"POST", "/v1/retirements/override?secret=secret"},
 		{"GET", "/v1/root-key"}, {"PUT", "/v1/root-key"}, {"POST", "/v1/backup"}, {"GET", "/v1/key-use?key=alias/aws/secretsmanager"}} {
 		t.Run(c[0]+" "+c[1], func(t *testing.T) {
 			if got := u.v1(c[0], c[1], ""); got.status != 403 {

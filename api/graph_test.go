@@ -39,3 +39,22 @@ func graph(t *testing.T, a *api1) {
 	}
 	a.call("GET", "/v1/graph?secret=graph/nosuch", "", 404, nil)
 }
+
+// trials calls a custom rotator as it must bear to be called.
+func trials(t *testing.T, a *api1) {
+	a.create("tried/own", "v")
+	a.create("tried/native", `{"user":"native"}`)
+	a.call("POST", "/v1/rotators", `{"name":"tried","kind":"nats-service"}`, 201, nil)
+	a.call("PUT", "/v1/rotation?secret=tried/own", `{"rotator":"tried"}`, 200, nil)
+	a.call("PUT", "/v1/rotation?secret=tried/native", `{"rotator":"plain"}`, 200, nil)
+	var got struct{ Run string }
+	a.call("POST", "/v1/trials?secret=tried/own", `{"case":"trial-cut"}`, 202, &got)
+	var run struct{ Trigger string }
+	a.call("GET", "/v1/runs/"+got.Run, "", 200, &run)
+	if run.Trigger != "trial-cut" {
+		t.Errorf("%+v", run)
+	}
+	a.call("POST", "/v1/trials?secret=tried/own", `{"case":"manual"}`, 400, nil)
+	a.call("POST", "/v1/trials?secret=tried/native", `{"case":"trial-cut"}`, 409, nil)
+	a.call("POST", "/v1/trials?secret=tried/nosuch", `{"case":"trial-cut"}`, 404, nil)
+}

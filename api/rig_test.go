@@ -155,7 +155,7 @@ func start(t *testing.T) *rig {
 	registered, err := custom.New(custom.Config{Store: st, Sealer: ks, Home: region, Native: reg.Names})
 	must(t, err)
 	admin, err := v1.New(v1.Config{
-		Secrets: kp, History: rs, Rotations: rs, Hands: rs, Dead: noDead{}, Schedules: rs, Batches: rs, Graphs: rs, Changes: st, Guard: auth.NewGuard(nil), Identities: identities, Keys: ks, Backups: noBackups{}, Inspections: rs, Rotators: registered, Home: region,
+		Secrets: kp, History: rs, Rotations: rs, Hands: rs, Dead: noDead{}, Schedules: rs, Batches: rs, Graphs: rs, Trials: rs, Changes: st, Guard: auth.NewGuard(nil), Identities: identities, Keys: ks, Backups: noBackups{}, Inspections: rs, Rotators: registered, Home: region,
 		Status: v1.Status{Version: "test", Regions: []string{region, "eu-west-1"}, NATSURL: "tls://127.0.0.1:7422"},
 	})
 	must(t, err)

@@ -275,7 +275,6 @@ func TestV1(t *testing.T) {
 	})
 	t.Run("schedules", func(t *testing.T) { schedules(t, a) })
 	t.Run("batches", func(t *testing.T) { batches(t, a) })
-	t.Run("graph", func(t *testing.T) { graph(t, a) })
 	t.Run("hands", func(t *testing.T) { hands(t, a) })
 	t.Run("plans, with a wait", func(t *testing.T) {
 		var got struct {
@@ -366,7 +365,9 @@ func TestV1(t *testing.T) {
 		}
 	})
 	t.Run("inspections", func(t *testing.T) { inspections(t, a) })
+	t.Run("graph", func(t *testing.T) { graph(t, a) })
 	t.Run("rotators", func(t *testing.T) { ownRotators(t, a) })
+	t.Run("trials", func(t *testing.T) { trials(t, a) })
 	t.Run("identities", func(t *testing.T) { identities(t, a) })
 	a.call("GET", "/v1/openapi.json", "", 200, nil)
 	for path, operations := range a.doc.Paths {

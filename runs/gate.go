@@ -233,7 +233,7 @@ func rank(t lockstep.Trigger) int {
 	switch t {
 	case lockstep.TriggerEmergency:
 		return 0
-	case lockstep.TriggerManual:
+	case lockstep.TriggerManual, lockstep.TriggerTwice, lockstep.TriggerCut:
 		return 1
 	}
 	return 2

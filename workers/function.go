@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"time"
 
 	"lockstep"
 	"lockstep/keeper"
@@ -171,9 +173,53 @@ func (c *carrier) functionTestOnly(ctx context.Context) error {
 	return errSettled
 }
 
-// invoke calls the function with credentials of its own. What it returns is fit
-// to be shown: no error of a function gets past here as it was.
+// invoke calls the function, in a trial as that asks for.
 func (c *carrier) invoke(ctx context.Context, step rotators.FunctionStep) *lockstep.TargetError {
+	switch c.claim.Run.Trigger {
+	case lockstep.TriggerTwice:
+		return c.invokeTwice(ctx, step)
+	case lockstep.TriggerCut:
+		return c.invokeCut(ctx, step)
+	}
+	return c.invokeOnce(ctx, step)
+}
+
+// invokeTwice calls a step again that has just succeeded. After finishSecret has
+// moved AWSCURRENT the run is over, and nobody asks any more.
+func (c *carrier) invokeTwice(ctx context.Context, step rotators.FunctionStep) *lockstep.TargetError {
+	if te := c.invokeOnce(ctx, step); te != nil {
+		return te
+	}
+	te := c.invokeOnce(ctx, step)
+	if te != nil {
+		te.Err = fmt.Errorf("called once more after it had succeeded: %w", te.Err)
+		te.Fault = lockstep.FaultPermanent
+	}
+	return te
+}
+
+// cutAfter is when the first call of a step is cut off in a trial.
+const cutAfter = 150 * time.Millisecond
+
+// invokeCut loses the answer of the first call of each step: the run's failures
+// count the steps. What follows is what follows any lost answer.
+func (c *carrier) invokeCut(ctx context.Context, step rotators.FunctionStep) *lockstep.TargetError {
+	order := []rotators.FunctionStep{rotators.FunctionCreate, rotators.FunctionSet, rotators.FunctionTest, rotators.FunctionFinish}
+	if c.claim.Run.Attempts != slices.Index(order, step) {
+		return c.invokeOnce(ctx, step)
+	}
+	ctx, cancel := context.WithTimeout(ctx, cutAfter)
+	defer cancel()
+	te := c.invokeOnce(ctx, step)
+	if te != nil && te.Outcome == lockstep.NotApplied {
+		return te // it was not reached at all
+	}
+	return &lockstep.TargetError{Err: fmt.Errorf("step %s: its answer was lost on purpose, in a trial", step)}
+}
+
+// invokeOnce calls the function with credentials of its own. What it returns is fit
+// to be shown: no error of a function gets past here as it was.
+func (c *carrier) invokeOnce(ctx context.Context, step rotators.FunctionStep) *lockstep.TargetError {
 	secret, run, limit := c.claim.Secret, c.claim.Run, c.function.Timeout()
 	fence := c.claim.Lease().Fence
 	var callback rotators.Callback

@@ -150,6 +150,7 @@ type Config struct {
 	Schedules Schedules
 	Batches   Batches
 	Graphs    Graphs
+	Trials    Trials
 	// Inspections looks at targets.
 	Inspections Inspections
 	Changes     Changes
@@ -175,7 +176,7 @@ type API struct {
 
 // New makes an API. Errors: ErrInvalid if a required field is missing.
 func New(c Config) (*API, error) {
-	if c.Secrets == nil || c.History == nil || c.Rotations == nil || c.Hands == nil || c.Dead == nil || c.Schedules == nil || c.Batches == nil || c.Graphs == nil || c.Inspections == nil || c.Changes == nil || c.Guard == nil ||
+	if c.Secrets == nil || c.History == nil || c.Rotations == nil || c.Hands == nil || c.Dead == nil || c.Schedules == nil || c.Batches == nil || c.Graphs == nil || c.Trials == nil || c.Inspections == nil || c.Changes == nil || c.Guard == nil ||
 		c.Identities == nil || c.Keys == nil || c.Backups == nil || c.Rotators == nil || c.Home == "" {
 		return nil, fmt.Errorf("v1 config: everything but Status is required: %w", lockstep.ErrInvalid)
 	}
@@ -192,7 +193,7 @@ type route struct {
 }
 
 func routes() []route {
-	return slices.Concat(ownRoutes(), checkRoutes(), handRoutes(), scheduleRoutes(), batchRoutes(), graphRoutes(), identityRoutes(), keyRoutes(), backupRoutes(), rotatorRoutes())
+	return slices.Concat(ownRoutes(), checkRoutes(), handRoutes(), scheduleRoutes(), batchRoutes(), graphRoutes(), trialRoutes(), identityRoutes(), keyRoutes(), backupRoutes(), rotatorRoutes())
 }
 
 func ownRoutes() []route {

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"net/url"
 	"time"
+
+	"lockstep"
 )
 
 // Rotator is a rotator of somebody's own that was registered.
@@ -74,4 +76,19 @@ func (c *Client) CreateRotator(ctx context.Context, spec RotatorSpec) (Rotator, 
 // ErrState), or the transport's.
 func (c *Client) DeleteRotator(ctx context.Context, name string) error {
 	return c.do(ctx, call{method: http.MethodDelete, path: named("rotators", name)}, nil)
+}
+
+// Trial rotates a Secret while its custom rotator is called as it must bear to be
+// called: lockstep.TriggerTwice or lockstep.TriggerCut. It returns the Run, whose
+// end is the result. Errors: *Error (ErrNotFound, ErrState, ErrInvalid), or the
+// transport's.
+func (c *Client) Trial(ctx context.Context, secret string, kind lockstep.Trigger) (lockstep.RunID, error) {
+	var out struct {
+		Run lockstep.RunID `json:"run"`
+	}
+	body := struct {
+		Case lockstep.Trigger `json:"case"`
+	}{kind}
+	err := c.do(ctx, call{method: http.MethodPost, path: "/v1/trials", query: url.Values{"secret": {secret}}, body: body}, &out)
+	return out.Run, err
 }

@@ -256,7 +256,7 @@ func (n *Node) handler() (http.Handler, error) {
 		regions = append(regions, string(r))
 	}
 	admin, err := v1.New(v1.Config{
-		Secrets: n.keeper, History: n.runs, Rotations: n.runs, Hands: n.runs, Dead: n.bus, Schedules: n.runs, Batches: n.runs, Graphs: n.runs, Inspections: n.runs, Changes: n.store, Guard: guard,
+		Secrets: n.keeper, History: n.runs, Rotations: n.runs, Hands: n.runs, Dead: n.bus, Schedules: n.runs, Batches: n.runs, Graphs: n.runs, Trials: n.runs, Inspections: n.runs, Changes: n.store, Guard: guard,
 		Identities: n.access.identities, Keys: n.keys, Backups: n, Rotators: n.custom, Home: n.cfg.Regions[0],
 		Status: v1.Status{Version: n.cfg.Version, Regions: regions, NATSURL: n.NATSURL()},
 	})

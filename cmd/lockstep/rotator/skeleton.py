@@ -2,8 +2,13 @@
 
 It has the shape of an AWS Lambda rotation function and runs there too. Fill in
 set_secret and test_secret; each step may be called again after any failure.
+
+To see it work before that, give it a secret like
+{"engine": "example", "file": "/tmp/target", "password": "start"}: the target is
+that file then, which holds a hash of the password that it accepts.
 """
 
+import hashlib
 import json
 
 import boto3
@@ -41,9 +46,17 @@ def create_secret(secrets, arn, token):
     )
 
 
+def hashed(value):
+    return hashlib.sha256(value["password"].encode()).hexdigest()
+
+
 def set_secret(secrets, arn, token):
     pending = read(secrets, arn, "AWSPENDING", token)
     current = read(secrets, arn, "AWSCURRENT")
+    if current.get("engine") == "example":
+        with open(current["file"], "w") as target:
+            target.write(hashed(pending))
+        return
     # Log in with pending: if that works, an earlier call has set it.
     # Else log in with current, and make the target accept pending["password"].
     raise NotImplementedError("set_secret")
@@ -51,6 +64,11 @@ def set_secret(secrets, arn, token):
 
 def test_secret(secrets, arn, token):
     pending = read(secrets, arn, "AWSPENDING", token)
+    if pending.get("engine") == "example":
+        with open(pending["file"]) as target:
+            if target.read().strip() != hashed(pending):
+                raise ValueError("the target does not accept the pending password")
+        return
     # Log in with pending as an application would; raise if that fails.
     raise NotImplementedError("test_secret")
 

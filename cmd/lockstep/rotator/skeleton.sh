@@ -4,6 +4,10 @@
 # CLI. Fill in setSecret and testSecret; each step may be called again after any
 # failure. Nothing secret goes into an argument: values travel by files and
 # standard input.
+#
+# To see it work before that, give it a secret like
+# {"engine": "example", "file": "/tmp/target", "password": "start"}: the target is
+# that file then, which holds a hash of the password that it accepts.
 set -eu
 umask 077
 
@@ -28,6 +32,8 @@ fi
 secret=$(field .SecretId) token=$(field .ClientRequestToken)
 secrets() { aws --endpoint-url "$AWS_ENDPOINT_URL_SECRETS_MANAGER" --region "$AWS_REGION" secretsmanager "$@"; }
 pending() { secrets get-secret-value --secret-id "$secret" --version-id "$token" --version-stage AWSPENDING --query SecretString --output text; }
+hashed() { jq -j .password "$1" | sha256sum | cut -d' ' -f1; }
+example() { [ "$(jq -r '.engine // empty' "$work/pending")" = example ]; }
 current() { secrets get-secret-value --secret-id "$secret" --query SecretString --output text; }
 
 case $(field .Step) in
@@ -42,12 +48,20 @@ createSecret)
 setSecret)
 	pending >"$work/pending"
 	current >"$work/current"
+	if example; then
+		hashed "$work/pending" >"$(jq -r .file "$work/pending")"
+		exit 0
+	fi
 	# Log in with pending: if that works, an earlier call has set it.
 	# Else log in with current, and make the target accept pending's password.
 	say "setSecret is to be written"
 	;;
 testSecret)
 	pending >"$work/pending"
+	if example; then
+		[ "$(cat "$(jq -r .file "$work/pending")")" = "$(hashed "$work/pending")" ] || say "the target does not accept the pending password"
+		exit 0
+	fi
 	# Log in with pending as an application would.
 	say "testSecret is to be written"
 	;;
