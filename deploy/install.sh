@@ -13,7 +13,7 @@
 set -eu
 
 if [ $# -eq 0 ]; then
-	set -- postgresql mariadb redis-server softhsm2 systemd awscli python3-boto3 python3-psycopg2 nodejs npm
+	set -- postgresql mariadb redis-server softhsm2 systemd awscli jq python3-boto3 python3-psycopg2 nodejs npm
 fi
 
 # have PATTERN...: is one of these programs there? A pattern without a slash is
@@ -53,6 +53,7 @@ installed() {
 	systemd) have systemd-analyze && return 0 ;;
 	nodejs) have node && return 0 ;;
 	npm) have npm && return 0 ;;
+	jq) have /usr/bin/jq && return 0 ;;
 	esac
 	command -v dpkg-query >/dev/null 2>&1 || return 1
 	status=$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null) || return 1
