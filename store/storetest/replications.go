@@ -62,8 +62,9 @@ func replicationOvertaken(t *testing.T, f *fixture) {
 func replicationDelayed(t *testing.T, f *fixture) {
 	s := f.secret(t, "a")
 	m := f.markReplication(t, s.ID)
-	f.update(t, func(tx store.Tx) error { return tx.DelayReplication(m, tx.Now().Add(20*time.Millisecond)) })
+	f.update(t, func(tx store.Tx) error { return tx.DelayReplication(m, tx.Now().Add(time.Hour)) })
 	same(t, dueReplications(t, f), nil)
+	f.update(t, func(tx store.Tx) error { return tx.DelayReplication(m, tx.Now().Add(20*time.Millisecond)) })
 	f.pass(t, 30*time.Millisecond)
 	if got := dueReplications(t, f); len(got) != 1 || got[0].Seq != m.Seq {
 		t.Errorf("due are %v, want number %d", got, m.Seq)
