@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"lockstep"
+	"lockstep/keeper"
 	"lockstep/rotators"
 	"lockstep/store"
 )
@@ -25,7 +26,14 @@ func (p *Pool) plan(ctx context.Context, id lockstep.SecretID, plan string) erro
 }
 
 func (p *Pool) makePlan(ctx context.Context, id lockstep.SecretID) (rotators.Plan, error) {
-	rotator, request, err := p.subject(ctx, id, "has no dry run")
+	values, err := p.cfg.Vault.EngineValues(ctx, id, "")
+	if err != nil {
+		return rotators.Plan{}, fmt.Errorf("open values: %w", err)
+	}
+	if values.NoAdmin == nil && values.Secret.Rotation != nil && values.Secret.Rotation.Custom {
+		return p.planFunction(ctx, values)
+	}
+	rotator, request, err := p.subjectOf(ctx, values, "has no dry run")
 	if err != nil {
 		return rotators.Plan{}, err
 	}
@@ -45,6 +53,10 @@ func (p *Pool) subject(ctx context.Context, id lockstep.SecretID, lacks string) 
 	if err != nil {
 		return nil, nil, fmt.Errorf("open values: %w", err)
 	}
+	return p.subjectOf(ctx, values, lacks)
+}
+
+func (p *Pool) subjectOf(ctx context.Context, values keeper.EngineValues, lacks string) (rotators.Rotator, *rotators.Request, error) {
 	if values.NoAdmin != nil {
 		return nil, nil, values.NoAdmin
 	}

@@ -97,8 +97,7 @@ Start a server with "lockstep serve"; then, in another shell,
 	t := &target{}
 	t.flags(root)
 	root.AddCommand(newServe(), newEnv(t), newVersion(),
-		newSecret(t), newRotate(t), newBatch(t), newRuns(t), newRetire(t), newSessions(t), newSchedule(t), newFreeze(t), newPause(t), newResume(t), newWatch(t), newCheck(t), newDemo(),
-		newSecret(t), newRotate(t), newBatch(t), newGraph(t), newRuns(t), newRetire(t), newSchedule(t), newFreeze(t), newPause(t), newResume(t), newWatch(t), newCheck(t), newDemo(),
+		newSecret(t), newRotate(t), newBatch(t), newGraph(t), newRuns(t), newRetire(t), newSessions(t), newSchedule(t), newFreeze(t), newPause(t), newResume(t), newWatch(t), newCheck(t), newDemo(),
 		newCluster(), newUser(t), newGroup(t), newRole(t), newPolicy(t), newApply(t), newAudit(t), newKeys(t), newBackup(t), newRestore(), newRotator(t))
 	return root
 }

@@ -24,8 +24,7 @@ var rotatorFiles embed.FS
 
 func newRotator(t *target) *cobra.Command {
 	cmd := &cobra.Command{Use: "rotator", Short: "Register rotators of your own", RunE: needSubcommand}
-	cmd.AddCommand(newRotatorRegister(t), newRotatorList(t), newRotatorShow(t), newRotatorRemove(t), newRotatorNew(), newRotatorCheck(), newRunLambda())
-	cmd.AddCommand(newRotatorRegister(t), newRotatorList(t), newRotatorShow(t), newRotatorRemove(t), newRotatorNew(), newRotatorTest(t), newRunLambda())
+	cmd.AddCommand(newRotatorRegister(t), newRotatorList(t), newRotatorShow(t), newRotatorRemove(t), newRotatorNew(), newRotatorCheck(), newRotatorTest(t), newRunLambda())
 	return cmd
 }
 
