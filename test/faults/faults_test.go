@@ -139,7 +139,7 @@ type variant struct {
 
 var variants = []variant{
 	{name: "postgres by an admin", rotator: "postgres", byAdmin: true},
-	{name: "postgres by itself", rotator: "postgres"},
+	{name: "postgres by itself", rotator: "postgres", sampled: true},
 	{name: "postgres-alternating", rotator: "postgres-alternating", byAdmin: true, retires: true},
 	{name: "mariadb by an admin", rotator: "mariadb", byAdmin: true, sampled: true},
 	{name: "mariadb by itself", rotator: "mariadb", sampled: true},
