@@ -41,7 +41,6 @@ func Read[I any, P Checked[I]](body []byte) (*I, error) {
 	return in, nil
 }
 
-
 // DecodeKnown is Decode for APIs that do not outlive their clients: a field
 // that the struct does not have is refused, since it is a typing error.
 func DecodeKnown(body []byte, into any) error {
