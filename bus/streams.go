@@ -33,6 +33,12 @@ const (
 	// codeRefused is JetStream's code for a message that the stream's rules
 	// keep out: its subject is taken, or the stream is full.
 	codeRefused jetstream.ErrorCode = 10077
+	// codeNoStore is its code for a stream whose place on the disk cannot be
+	// made: of one that was just deleted, the server still removes the old one.
+	codeNoStore jetstream.ErrorCode = 10049
+	// storeTries and storePause are how often and how soon that is tried again.
+	storeTries = 20
+	storePause = 100 * time.Millisecond
 )
 
 func streamNames() []string { return []string{StreamJobs, StreamEvents, StreamDead} }
@@ -41,7 +47,7 @@ func streamNames() []string { return []string{StreamJobs, StreamEvents, StreamDe
 // do so at once.
 func (b *Bus) ensureStreams(ctx context.Context) error {
 	for _, sc := range b.streamConfigs() {
-		s, err := b.js.CreateOrUpdateStream(ctx, sc)
+		s, err := b.ensureStream(ctx, sc)
 		if err != nil {
 			return fmt.Errorf("set up stream %s: %w", sc.Name, err)
 		}
@@ -50,6 +56,16 @@ func (b *Bus) ensureStreams(ctx context.Context) error {
 		b.mu.Unlock()
 	}
 	return nil
+}
+
+func (b *Bus) ensureStream(ctx context.Context, sc jetstream.StreamConfig) (jetstream.Stream, error) {
+	for try := 1; ; try++ {
+		s, err := b.js.CreateOrUpdateStream(ctx, sc)
+		var refused *jetstream.APIError
+		if !errors.As(err, &refused) || refused.ErrorCode != codeNoStore || try == storeTries || !pause(ctx, storePause) {
+			return s, err
+		}
+	}
 }
 
 // forgetDeliveries makes the Job queue's consumers anew. The embedded server

@@ -46,7 +46,7 @@ func fullSecret(t *testing.T, at time.Time) *lockstep.Secret {
 		MaxAttempts: 3, RunDeadline: time.Hour, VerifyEvery: time.Hour,
 	}
 	s.LastRotated, s.NextRotation, s.EventSeq = at.Add(-time.Hour), at.Add(time.Hour), 7
-	s.NextVerify, s.Target = at.Add(time.Minute), "target"
+	s.NextVerify, s.Target, s.AdminRef = at.Add(time.Minute), "target", "admin"
 	return s
 }
 

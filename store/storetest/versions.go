@@ -27,7 +27,7 @@ func versionFields(t *testing.T, f *fixture) {
 		v.Accessed, v.Account, v.MaybeLive = at.Truncate(24*time.Hour), "acct", true
 		v.Retirement, v.RetireAt, v.RetireRetryAt = lockstep.RetirementDue, at.Add(time.Hour), at.Add(2*time.Hour)
 		v.RetireAttempts, v.RetireReason = 2, "refused"
-		v.Expires = at.Add(3 * time.Hour)
+		v.Expires, v.AdminRef = at.Add(3*time.Hour), "admin"
 	})
 	noZeroField(t, *v)
 	noZeroField(t, *v.Sealed)
