@@ -47,7 +47,7 @@ import (
 
 // The names under which cmd registers the rotators.
 const (
-	NameClientCredentials = "oauth2-client-credentials"
+	NameClientCredentials = "oauth2-client-credentials" // #nosec G101 -- a name
 	NameRefresh           = "oauth2-refresh"
 	NameClientSecret      = "oauth2-client-secret" // #nosec G101 -- a name
 	NameNewClient         = "oauth2-new-client"

@@ -18,8 +18,9 @@ func (f *fixture) inspected(t *testing.T, n int) (*store.Inspection, []*lockstep
 	t.Helper()
 	var rotating []*lockstep.Secret
 	for i := range n {
-		s := f.secret(t, string(rune('a'+i)), func(s *lockstep.Secret) {
-			s.Target = lockstep.TargetKey("target-" + string(rune('a'+i)))
+		letter := string("abcdefghijklmnopqrstuvwxyz"[i])
+		s := f.secret(t, letter, func(s *lockstep.Secret) {
+			s.Target = lockstep.TargetKey("target-" + letter)
 			s.Rotation = &lockstep.Rotation{Enabled: i%2 == 0, Rotator: "rotator"}
 		})
 		if i%2 == 0 {
