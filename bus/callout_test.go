@@ -463,34 +463,49 @@ func TestClientID(t *testing.T) {
 	}
 }
 
-// replay asks for Events and reads until the end.
+// replay asks for Events and reads until the end. A question may be lost with a
+// server, as any message that is not kept: it is asked again, as clients do.
 func replay(t testing.TB, nc *nats.Conn, id, subject string, req ReplayRequest) ([]lockstep.Event, ReplayEnd) {
 	t.Helper()
 	body, err := json.Marshal(req)
 	if err != nil {
 		t.Fatal(err)
 	}
+	for end := time.Now().Add(patience); ; {
+		events, last, err := replayOnce(t, nc, ReplaySubject(id, subject), body)
+		if err == nil {
+			return events, last
+		}
+		if time.Now().After(end) {
+			t.Fatalf("after %d events: %v", len(events), err)
+		}
+	}
+}
+
+// answerPatience is how long one question waits for each part of its answer.
+const answerPatience = 4 * time.Second
+
+func replayOnce(t testing.TB, nc *nats.Conn, subject string, body []byte) (events []lockstep.Event, end ReplayEnd, err error) {
+	t.Helper()
 	inbox := nc.NewInbox()
 	sub, err := nc.SubscribeSync(inbox)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = sub.Unsubscribe() }()
-	if err := nc.PublishRequest(ReplaySubject(id, subject), inbox, body); err != nil {
+	if err := nc.PublishRequest(subject, inbox, body); err != nil {
 		t.Fatal(err)
 	}
-	var events []lockstep.Event
 	for {
-		m, err := sub.NextMsgWithContext(testContext(t))
+		m, err := sub.NextMsg(answerPatience)
 		if err != nil {
-			t.Fatalf("after %d events: %v", len(events), err)
+			return events, end, err
 		}
 		if m.Header.Get(HeaderEnd) != "" {
-			var end ReplayEnd
 			if err := json.Unmarshal(m.Data, &end); err != nil {
 				t.Fatal(err)
 			}
-			return events, end
+			return events, end, nil
 		}
 		var e lockstep.Event
 		if err := json.Unmarshal(m.Data, &e); err != nil {
