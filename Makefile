@@ -18,7 +18,7 @@ UNWATCHED := -gcflags=modernc.org/...=-race=false -gcflags=crypto/internal/...=-
 # Linking without debug information takes half as long; make vet vets. Tests
 # wait more than they work, for leases and servers: so more of them run at once
 # than there are cores.
-TEST_FLAGS ?= -race $(UNWATCHED) -vet=off -ldflags=-w -p 3 -parallel 8 -timeout $(TEST_TIMEOUT)
+TEST_FLAGS ?= -race $(UNWATCHED) -vet=off -ldflags=-w -parallel 8 -timeout $(TEST_TIMEOUT)
 PACKAGES ?= ./...
 TOOL := $(GO) tool -modfile=tools/go.mod
 
