@@ -73,8 +73,9 @@ func newBalancer(t *testing.T, nodes []*servertest.Server) *balancer {
 
 // ServeHTTP is http.Handler's.
 func (b *balancer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	for range b.nodes {
-		if n := b.nodes[b.next.Add(1)%uint64(len(b.nodes))]; n.ready.Load() {
+	turn := b.next.Add(1) // of this request alone: others take theirs meanwhile
+	for i := range uint64(len(b.nodes)) {
+		if n := b.nodes[(turn+i)%uint64(len(b.nodes))]; n.ready.Load() {
 			n.proxy.ServeHTTP(w, r)
 			return
 		}
