@@ -290,40 +290,7 @@ func (w *writing) tellOrphans(s Swept) error {
 // that is deleted or no longer rotates. Errors: ErrEnded (nothing is left to be
 // looked for, or a Run is open, whose end asks again), *Busy.
 func (s *Service) ClaimSweep(ctx context.Context, id lockstep.SecretID, holder string) (*Claim, error) {
-	var claim *Claim
-	err := s.store.Update(ctx, func(tx store.Tx) error {
-		claim = nil
-		secret, err := tx.LockSecret(id)
-		if errors.Is(err, lockstep.ErrNotFound) {
-			return ErrEnded
-		}
-		if err != nil {
-			return fmt.Errorf("lock secret: %w", err)
-		}
-		b, traits, err := s.open(tx, secret)
-		if err != nil {
-			return err
-		}
-		run, err := b.OpenRun()
-		if err != nil {
-			return err
-		}
-		due, err := sweepDue(b)
-		if err != nil {
-			return err
-		}
-		if run != nil || !due {
-			return ErrEnded
-		}
-		lease, err := s.take(tx, id, holder)
-		if err != nil {
-			return err
-		}
-		claim = newClaim(s, secret, traits, lease)
-		claim.Version, claim.Resumed = b.Stages[lockstep.Current], true
-		return nil
-	})
-	return claim, err
+	return s.claimIdle(ctx, id, holder, sweepDue)
 }
 
 func sweepDue(b *ledger.Book) (bool, error) {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"lockstep"
+	"lockstep/ledger"
 	"lockstep/store"
 )
 
@@ -16,6 +17,16 @@ import (
 // Errors: ErrEnded (deleted, rotation is off, a Run is open, or the rotator is a
 // custom one, which cannot be asked about AWSCURRENT), *Busy.
 func (s *Service) ClaimVerify(ctx context.Context, id lockstep.SecretID, holder string) (*Claim, error) {
+	return s.claimIdle(ctx, id, holder, func(b *ledger.Book) (bool, error) {
+		secret := b.Secret
+		return !secret.Deleted() && secret.RotationEnabled() && !secret.Rotation.Custom, nil
+	})
+}
+
+// claimIdle takes the slot of a Secret that has no open Run, for work about its
+// AWSCURRENT, if there is any: wanted says so. Errors: ErrEnded (there is none),
+// *Busy.
+func (s *Service) claimIdle(ctx context.Context, id lockstep.SecretID, holder string, wanted func(*ledger.Book) (bool, error)) (*Claim, error) {
 	var claim *Claim
 	err := s.store.Update(ctx, func(tx store.Tx) error {
 		claim = nil
@@ -34,7 +45,11 @@ func (s *Service) ClaimVerify(ctx context.Context, id lockstep.SecretID, holder 
 		if err != nil {
 			return err
 		}
-		if run != nil || secret.Deleted() || !secret.RotationEnabled() || secret.Rotation.Custom {
+		work, err := wanted(b)
+		if err != nil {
+			return err
+		}
+		if run != nil || !work {
 			return ErrEnded
 		}
 		lease, err := s.take(tx, id, holder)
