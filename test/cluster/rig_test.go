@@ -86,18 +86,7 @@ func newRig(t *testing.T, store *pgtest.Server, n size) *rig {
 	return r
 }
 
-// credential is a database credential as AWS shapes it.
-type credential struct {
-	Engine    string `json:"engine"`
-	Host      string `json:"host"`
-	Port      int    `json:"port"`
-	DBName    string `json:"dbname"`
-	Username  string `json:"username"`
-	Password  string `json:"password"`
-	MasterARN string `json:"masterarn,omitempty"`
-}
-
-func (r *rig) create(t *testing.T, name string, c credential) lockstep.ARN {
+func (r *rig) create(t *testing.T, name string, c servertest.Login) lockstep.ARN {
 	t.Helper()
 	raw, err := json.Marshal(c)
 	if err != nil {
@@ -115,7 +104,7 @@ func (r *rig) create(t *testing.T, name string, c credential) lockstep.ARN {
 func (r *rig) createSecrets(t *testing.T, apps int) {
 	t.Helper()
 	db := r.target.Database(t)
-	c := credential{Engine: "postgres", Host: "127.0.0.1", Port: r.target.Port(), DBName: db, Username: "postgres", Password: r.target.Password()}
+	c := servertest.Login{Engine: "postgres", Host: "127.0.0.1", Port: r.target.Port(), DBName: db, Username: "postgres", Password: r.target.Password()}
 	owner := r.create(t, "admin/db", c)
 	for i := range apps {
 		c.Username, c.Password, c.MasterARN = fmt.Sprintf("app%d_%s", i, db), "first-one", string(owner)
@@ -269,7 +258,7 @@ func (r *rig) login(t *testing.T, name string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var c credential
+	var c servertest.Login
 	if err := json.Unmarshal([]byte(*value.SecretString), &c); err != nil {
 		t.Fatal(err)
 	}

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
@@ -19,32 +18,8 @@ import (
 	"lockstep/internal/servertest"
 )
 
-const (
-	// patience bounds what a test waits for on a busy machine.
-	patience = 2 * time.Minute
-	// python has boto3 and psycopg2; another may come first on the PATH.
-	python = "/usr/bin/python3"
-)
-
-// credential is a database credential as AWS shapes it.
-type credential struct {
-	Engine    string `json:"engine"`
-	Host      string `json:"host"`
-	Port      int    `json:"port"`
-	DBName    string `json:"dbname"`
-	Username  string `json:"username"`
-	Password  string `json:"password"`
-	MasterARN string `json:"masterarn,omitempty"`
-}
-
-func (c credential) json(t testing.TB) string {
-	t.Helper()
-	raw, err := json.Marshal(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(raw)
-}
+// python has boto3 and psycopg2; another may come first on the PATH.
+const python = "/usr/bin/python3"
 
 // stage is a server.
 type stage struct {
@@ -122,7 +97,7 @@ func (s *stage) run(t *testing.T, name string) admin.Run {
 func (s *stage) ended(t *testing.T, name, state string) admin.Run {
 	t.Helper()
 	var run admin.Run
-	eventually(t, "end of the run of "+name, func() bool {
+	servertest.Eventually(t, "end of the run of "+name, func() bool {
 		run = s.run(t, name)
 		return !run.Finished.IsZero()
 	})
@@ -142,28 +117,12 @@ func (s *stage) register(t *testing.T, args ...string) string {
 	return out
 }
 
-// eventually waits until ok holds.
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	deadline := time.NewTimer(patience)
-	defer deadline.Stop()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		select {
-		case <-deadline.C:
-			t.Fatalf("%s: not within %s", what, patience)
-		case <-tick.C:
-		}
-	}
-}
-
 // database is a role of its own in a real PostgreSQL.
-func database(t *testing.T) (pg *pgtest.Server, app, master credential) {
+func database(t *testing.T) (pg *pgtest.Server, app, master servertest.Login) {
 	t.Helper()
 	pg = pgtest.Shared(t)
 	db := pg.Database(t)
-	app = credential{Engine: "postgres", Host: "127.0.0.1", Port: pg.Port(), DBName: db, Username: "app_" + db, Password: "first-one"}
+	app = servertest.Login{Engine: "postgres", Host: "127.0.0.1", Port: pg.Port(), DBName: db, Username: "app_" + db, Password: "first-one"}
 	pg.Must(t, fmt.Sprintf("CREATE ROLE %s LOGIN PASSWORD 'first-one'", app.Username))
 	master = app
 	master.DBName, master.Username, master.Password = "postgres", "postgres", pg.Password()
@@ -171,7 +130,7 @@ func database(t *testing.T) (pg *pgtest.Server, app, master credential) {
 }
 
 // logsIn logs in as an application would.
-func logsIn(t *testing.T, pg *pgtest.Server, c credential) bool {
+func logsIn(t *testing.T, pg *pgtest.Server, c servertest.Login) bool {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), pg.DSN(c.Username, c.Password, c.DBName))
 	if err != nil {
@@ -197,7 +156,7 @@ func TestALambdaFunctionRunsUnmodified(t *testing.T) {
 	s := newStage(t)
 	s.register(t, "pg-lambda", "--exec", s.lambda(t, "single_user"))
 	pg, app, master := database(t)
-	masterARN := s.create(t, "custom/master", master.json(t))
+	masterARN := s.create(t, "custom/master", master.JSON(t))
 	for _, row := range []struct {
 		name   string
 		master string
@@ -208,11 +167,11 @@ func TestALambdaFunctionRunsUnmodified(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			before := app
 			before.MasterARN = row.master
-			s.create(t, row.name, before.json(t))
+			s.create(t, row.name, before.JSON(t))
 			for range 2 {
 				version := s.rotate(t, row.name, "pg-lambda")
 				run := s.ended(t, row.name, "succeeded")
-				var after credential
+				var after servertest.Login
 				if err := json.Unmarshal([]byte(s.value(t, row.name)), &after); err != nil {
 					t.Fatal(err)
 				}

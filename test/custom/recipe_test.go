@@ -11,6 +11,7 @@ import (
 	"lockstep"
 	"lockstep/client/admin"
 	"lockstep/internal/providertest"
+	"lockstep/internal/servertest"
 )
 
 // token is the value of a secret that the GitLab recipe rotates.
@@ -48,7 +49,7 @@ func TestARecipeRotates(t *testing.T) {
 		}
 		seen = append(seen, now.Token)
 	}
-	eventually(t, "the end of the first token", func() bool { return !gitlab.Valid(first.Value) })
+	servertest.Eventually(t, "the end of the first token", func() bool { return !gitlab.Valid(first.Value) })
 	keys := gitlab.Keys()
 	for _, k := range keys {
 		if _, ours := lockstep.ParseMarker(k.Name); !ours || !strings.HasPrefix(k.Value, "glpat-") {

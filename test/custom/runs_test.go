@@ -14,6 +14,7 @@ import (
 
 	"lockstep"
 	"lockstep/auth/sigv4"
+	"lockstep/internal/servertest"
 )
 
 func TestFunctions(t *testing.T) {
@@ -124,7 +125,7 @@ func staleSessionIsRefused(t *testing.T, s *stage) {
 		t.Errorf("after %d failures, AWSCURRENT is what the target accepts: %v", run.Attempts, s.value(t, "contended") == f.accepts())
 	}
 	last := calls["finishSecret"][0]
-	eventually(t, "end of the last session", func() bool {
+	servertest.Eventually(t, "end of the last session", func() bool {
 		return code(put(t.Context(), last, f.secrets(last), f.accepts())) == "AccessDeniedException"
 	})
 	for _, w := range r.wrong {

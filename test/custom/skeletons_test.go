@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+
+	"lockstep/internal/servertest"
 )
 
 // TestSkeletons runs what `rotator new` writes, as it is: with a secret that says
@@ -49,7 +51,7 @@ func TestSkeletons(t *testing.T) {
 			// Of a real target it knows nothing, and says so.
 			s.create(t, secret+"/real", `{"engine":"real","password":"start"}`)
 			s.rotate(t, secret+"/real", rotator)
-			eventually(t, "refusal", func() bool {
+			servertest.Eventually(t, "refusal", func() bool {
 				run := s.run(t, secret+"/real")
 				return strings.Contains(run.Reason, "set_secret") || strings.Contains(run.Reason, "setSecret is to be written")
 			})

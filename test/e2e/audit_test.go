@@ -13,6 +13,8 @@ import (
 	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/aws/smithy-go/middleware"
+
+	"lockstep/internal/servertest"
 )
 
 // audited is what the tests read of a record.
@@ -99,7 +101,7 @@ func TestARotationInTheAuditLog(t *testing.T) {
 		}
 	}
 	s.cli(t, 0, "", "audit", "verify")
-	eventually(t, "the copy on standard output", func() bool { return strings.Contains(s.server.Log(), `"FinishStep"`) })
+	servertest.Eventually(t, "the copy on standard output", func() bool { return strings.Contains(s.server.Log(), `"FinishStep"`) })
 	if code := s.server.Stop(); code != 0 {
 		t.Fatalf("SIGTERM: exit %d", code)
 	}

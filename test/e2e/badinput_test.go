@@ -21,22 +21,22 @@ func TestRotationThatCannotWork(t *testing.T) {
 	}{
 		{"wrong admin password", func(t *testing.T, s *stage) {
 			s.admin.Password = "not-the-password"
-			s.put(t, "admin/db", s.admin.json(t))
+			s.put(t, "admin/db", s.admin.JSON(t))
 		}, []string{"app/db", "step set", "password authentication failed", "admin"}},
 		{"admin without the right", func(t *testing.T, s *stage) {
 			role := "weak_" + s.app.DBName
 			s.pg.Must(t, fmt.Sprintf("CREATE ROLE %s LOGIN PASSWORD 'its-own-secret'", role))
 			s.admin.Username, s.admin.Password = role, "its-own-secret"
-			s.put(t, "admin/db", s.admin.json(t))
+			s.put(t, "admin/db", s.admin.JSON(t))
 		}, []string{"app/db", "step set", "CREATEROLE"}},
 		{"unreachable database", func(t *testing.T, s *stage) {
 			s.app.Port, s.admin.Port = 1, 1
-			s.put(t, "admin/db", s.admin.json(t))
-			s.put(t, s.name, s.app.json(t))
+			s.put(t, "admin/db", s.admin.JSON(t))
+			s.put(t, s.name, s.app.JSON(t))
 		}, []string{"app/db", "step set", "refused"}},
 		{"admin secret missing", func(t *testing.T, s *stage) {
 			s.app.MasterARN = "arn:aws:secretsmanager:us-east-1:000000000000:secret:gone-AAAAAA"
-			s.put(t, s.name, s.app.json(t))
+			s.put(t, s.name, s.app.JSON(t))
 		}, []string{"app/db", "masterarn"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -91,7 +91,7 @@ func TestRequestThatCannotWork(t *testing.T) {
 	} {
 		if c.args[1] == "twin" {
 			s.cli(t, 0, "", "schedule", "set", s.name, "--rotator", "postgres", "--expression", "rate(1 day)")
-			s.create(t, "twin", s.app.json(t))
+			s.create(t, "twin", s.app.JSON(t))
 		}
 		t.Run(c.name, func(t *testing.T) {
 			if out := s.cli(t, 1, "", c.args...); !strings.Contains(out, c.says) {

@@ -21,33 +21,13 @@ import (
 // patience bounds what a test waits for on a busy machine.
 const patience = 3 * time.Minute
 
-// credential is a database credential as AWS shapes it.
-type credential struct {
-	Engine    string `json:"engine"`
-	Host      string `json:"host"`
-	Port      int    `json:"port"`
-	DBName    string `json:"dbname"`
-	Username  string `json:"username"`
-	Password  string `json:"password"`
-	MasterARN string `json:"masterarn,omitempty"`
-}
-
-func (c credential) json(t testing.TB) string {
-	t.Helper()
-	raw, err := json.Marshal(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(raw)
-}
-
 // stage is a server, a database, an admin secret and an application's.
 type stage struct {
 	server  *servertest.Server
 	pg      *pgtest.Server
 	secrets *secretsmanager.Client
-	admin   credential
-	app     credential
+	admin   servertest.Login
+	app     servertest.Login
 	name    string
 }
 
@@ -59,11 +39,11 @@ func newStage(t *testing.T, args ...string) *stage {
 	db := s.pg.Database(t)
 	role := "app_" + db
 	s.pg.Must(t, fmt.Sprintf("CREATE ROLE %s LOGIN PASSWORD 'first-one'", role))
-	s.admin = credential{Engine: "postgres", Host: "127.0.0.1", Port: s.pg.Port(), DBName: "postgres", Username: "postgres", Password: s.pg.Password()}
+	s.admin = servertest.Login{Engine: "postgres", Host: "127.0.0.1", Port: s.pg.Port(), DBName: "postgres", Username: "postgres", Password: s.pg.Password()}
 	s.app = s.admin
 	s.app.DBName, s.app.Username, s.app.Password = db, role, "first-one"
-	s.app.MasterARN = s.create(t, "admin/db", s.admin.json(t))
-	s.create(t, s.name, s.app.json(t))
+	s.app.MasterARN = s.create(t, "admin/db", s.admin.JSON(t))
+	s.create(t, s.name, s.app.JSON(t))
 	return s
 }
 
@@ -85,13 +65,13 @@ func (s *stage) put(t *testing.T, name, value string) {
 }
 
 // get reads the current credential.
-func (s *stage) get(t *testing.T) (credential, string) {
+func (s *stage) get(t *testing.T) (servertest.Login, string) {
 	t.Helper()
 	out, err := s.secrets.GetSecretValue(t.Context(), &secretsmanager.GetSecretValueInput{SecretId: &s.name})
 	if err != nil {
 		t.Fatal(err)
 	}
-	var c credential
+	var c servertest.Login
 	if err := json.Unmarshal([]byte(*out.SecretString), &c); err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +79,7 @@ func (s *stage) get(t *testing.T) (credential, string) {
 }
 
 // login logs in as an application would.
-func (s *stage) login(t *testing.T, c credential) error {
+func (s *stage) login(t *testing.T, c servertest.Login) error {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), s.pg.DSN(c.Username, c.Password, c.DBName))
 	if err != nil {
@@ -116,22 +96,6 @@ func (s *stage) cli(t *testing.T, want int, stdin string, args ...string) string
 		t.Fatalf("lockstep %s: exit %d, not %d\nstdout: %s\nstderr: %s", strings.Join(args, " "), code, want, out, errOut)
 	}
 	return out + errOut
-}
-
-// eventually waits until ok holds.
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	deadline := time.NewTimer(patience)
-	defer deadline.Stop()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		select {
-		case <-deadline.C:
-			t.Fatalf("%s: not within %s", what, patience)
-		case <-tick.C:
-		}
-	}
 }
 
 func TestRotateByHand(t *testing.T) {
@@ -188,7 +152,7 @@ func TestScheduleStaysOnItsGrid(t *testing.T) {
 	}
 	anchor := *d.NextRotationDate
 	seen := map[string]time.Time{}
-	eventually(t, "four rotations", func() bool {
+	servertest.Eventually(t, "four rotations", func() bool {
 		out, err := s.secrets.ListSecretVersionIds(t.Context(), &secretsmanager.ListSecretVersionIdsInput{SecretId: &s.name, IncludeDeprecated: aws.Bool(true)})
 		if err != nil {
 			t.Fatal(err)
@@ -254,7 +218,7 @@ func TestMissedWhileDown(t *testing.T) {
 	if err := s.server.Restart(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the missed rotation", func() bool {
+	servertest.Eventually(t, "the missed rotation", func() bool {
 		c, _ := s.get(t)
 		return c.Password != "first-one"
 	})
@@ -279,7 +243,7 @@ func TestRotateTokenIsIdempotent(t *testing.T) {
 	if first, second := rotate(), rotate(); first != string(token) || second != first {
 		t.Errorf("answers %s and %s for token %s", first, second, token)
 	}
-	eventually(t, "the rotation", func() bool { _, v := s.get(t); return v == string(token) })
+	servertest.Eventually(t, "the rotation", func() bool { _, v := s.get(t); return v == string(token) })
 	rotate()
 	var runs []struct{ VersionID string }
 	if err := json.Unmarshal([]byte(s.cli(t, 0, "", "runs", s.name, "-o", "json")), &runs); err != nil {

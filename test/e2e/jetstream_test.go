@@ -11,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 
 	"lockstep"
+	"lockstep/internal/servertest"
 )
 
 // TestJetStreamHoldsNothingOfOurs: the whole JetStream directory is deleted
@@ -26,7 +27,7 @@ func TestJetStreamHoldsNothingOfOurs(t *testing.T) {
 		c.Username = fmt.Sprintf("%s_%d", s.app.Username, i)
 		s.pg.Must(t, fmt.Sprintf("CREATE ROLE %s LOGIN PASSWORD 'first-one'", c.Username))
 		names = append(names, fmt.Sprintf("app/db%d", i))
-		s.create(t, names[i+1], c.json(t))
+		s.create(t, names[i+1], c.JSON(t))
 	}
 	w := watch(t, s.server, "app/*")
 	s.cli(t, 0, "", "rotate", s.name, "--rotator", "postgres", "--wait")
@@ -52,7 +53,7 @@ func TestJetStreamHoldsNothingOfOurs(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	eventually(t, "a worker at the target", func() bool {
+	servertest.Eventually(t, "a worker at the target", func() bool {
 		var waiting int
 		err := s.pg.Admin(t, "postgres").QueryRow(t.Context(), "SELECT count(*) FROM pg_locks WHERE NOT granted").Scan(&waiting)
 		return err == nil && waiting > 0
@@ -68,7 +69,7 @@ func TestJetStreamHoldsNothingOfOurs(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	eventually(t, "every run to end", func() bool {
+	servertest.Eventually(t, "every run to end", func() bool {
 		var open []struct{ ID string }
 		return json.Unmarshal([]byte(s.cli(t, 0, "", "runs", "--open", "-o", "json")), &open) == nil && len(open) == 0
 	})

@@ -19,7 +19,7 @@ func TestRestoreIsVerified(t *testing.T) {
 	lone := s.app
 	lone.MasterARN, lone.Username = "", s.app.Username+"_lone"
 	s.pg.Must(t, fmt.Sprintf("CREATE ROLE %s LOGIN PASSWORD 'first-one'", lone.Username))
-	s.create(t, "lone/db", lone.json(t))
+	s.create(t, "lone/db", lone.JSON(t))
 	s.cli(t, 0, "", "rotate", s.name, "--rotator", "postgres", "--wait")
 	s.cli(t, 0, "", "rotate", "lone/db", "--rotator", "postgres", "--wait")
 	dir := t.TempDir()
@@ -38,8 +38,8 @@ func TestRestoreIsVerified(t *testing.T) {
 	s.server = servertest.Start(t, servertest.Options{DataDir: data, Args: []string{"--root-key", root, "--min-interval", "1s", "--lease", "2s"}})
 	s.secrets = s.server.Secrets(t)
 
-	eventually(t, "the one with an admin is mended to the restored value", func() bool { return s.login(t, old) == nil })
-	eventually(t, "the one without an admin alone is named", func() bool {
+	servertest.Eventually(t, "the one with an admin is mended to the restored value", func() bool { return s.login(t, old) == nil })
+	servertest.Eventually(t, "the one without an admin alone is named", func() bool {
 		out, _, code := s.server.CLI(t.Context(), "", "check")
 		return code == 1 && strings.Contains(out, ":lone/db-") && !strings.Contains(out, ":"+s.name+"-")
 	})
@@ -52,8 +52,8 @@ func TestRestoreIsVerified(t *testing.T) {
 	}
 
 	lone.Password = "by-hand"
-	s.put(t, "lone/db", lone.json(t))
-	eventually(t, "the pause ends, and what waited goes on", func() bool {
+	s.put(t, "lone/db", lone.JSON(t))
+	servertest.Eventually(t, "the pause ends, and what waited goes on", func() bool {
 		now, _ := s.get(t)
 		return now.Password != old.Password && s.login(t, now) == nil
 	})

@@ -14,16 +14,12 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 
 	"lockstep/internal/oauthtest"
 	"lockstep/internal/servertest"
 )
-
-// patience is long enough for a machine that is busy with other tests.
-const patience = 3 * time.Minute
 
 // stage is a running server and what a test does with it.
 type stage struct {
@@ -209,7 +205,7 @@ func TestCrashBeforeDeposit(t *testing.T) {
 		t.Fatal(err)
 	}
 	var shown string
-	eventually(t, "a lost run", func() bool {
+	servertest.Eventually(t, "a lost run", func() bool {
 		shown, _, _ = s.CLI(t.Context(), "", "runs", "orders/refresh")
 		return strings.Contains(shown, "lost")
 	})
@@ -230,22 +226,6 @@ func TestCrashBeforeDeposit(t *testing.T) {
 		t.Error("no other access token, or one that does not work")
 	}
 	s.cli(t, 0, "check", "--targets")
-}
-
-// eventually waits until ok holds.
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	deadline := time.NewTimer(patience)
-	defer deadline.Stop()
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		select {
-		case <-deadline.C:
-			t.Fatalf("%s: not within %s", what, patience)
-		case <-tick.C:
-		}
-	}
 }
 
 // provider starts npm's oidc-provider and returns its issuer.
